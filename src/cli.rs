@@ -368,9 +368,9 @@ pub struct ImageRecipe {
     /// What the image is called [default: PROJECT_PREFIX-DATE-TIME]
     #[arg(long, value_name = "NAME")]
     pub name: Option<String>,
-    /// What failed is left as it is, to look at it; the next build cleans it up
-    #[arg(long)]
-    pub keep: bool,
+    /// Keep the server of a failed build for debugging; the next build deletes it
+    #[arg(long, alias = "keep")]
+    pub keep_failed: bool,
     /// How long it may take in all
     #[arg(long, value_name = "DURATION", default_value = "1h", value_parser = duration)]
     pub timeout: Duration,
@@ -470,9 +470,9 @@ pub struct MasterDeploy {
     /// The checksum of --package, in hexadecimal
     #[arg(long, value_name = "HEX", requires = "package", value_parser = sha256)]
     pub sha256: Option<String>,
-    /// What failed is left as it is, to look at it; the next run goes on from there
-    #[arg(long)]
-    pub keep: bool,
+    /// Keep the server of a failed deploy for debugging; the next run continues with it
+    #[arg(long, alias = "keep")]
+    pub keep_failed: bool,
     /// How long it may take in all, without the image
     #[arg(long, value_name = "DURATION", default_value = "30m", value_parser = duration)]
     pub timeout: Duration,

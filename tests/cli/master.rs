@@ -593,7 +593,7 @@ fn an_interrupt_says_what_stays_and_what_to_type() {
     assert!(!run.stderr.contains("interrupted"), "{run}");
     let failing = empty_cloud(vec![says_on_console("EHOS: FAILED: no\n")]);
     let site = site(&failing, WELL);
-    let run = deploy(&site, &["--keep"]);
+    let run = deploy(&site, &["--keep-failed"]);
     run.exits(1);
     assert!(!run.stderr.contains("interrupted"), "{run}");
 }
@@ -631,7 +631,7 @@ fn what_failed_is_deleted_and_says_why_unless_it_is_to_be_kept() {
 
     let double = empty_cloud(lines());
     let kept = self::site(&double, WELL);
-    deploy(&kept, &["--keep"])
+    deploy(&kept, &["--keep-failed"])
         .exits(1)
         .warns("Its server was left");
     assert_eq!(deletes(&double), 0);
