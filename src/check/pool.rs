@@ -185,7 +185,7 @@ fn negotiator(collector: &CollectorView, cycle: Duration) -> Finding {
 }
 
 fn nodes_end_themselves() -> Finding {
-    let what = "not asked for: condor.scale_down is node, and nodes end by themselves";
+    let what = "not asked for: condor.scale_down is self-shutdown, and nodes end by themselves";
     Finding::skipped("drain", what)
 }
 

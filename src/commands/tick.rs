@@ -146,7 +146,7 @@ fn configuration(args: &Tick, environment: &Environment) -> Result<Config, confi
     }
     if args.trust_silence {
         // All of them may fall silent.
-        config.policy.vanish_share = 1.0;
+        config.policy.max_silent_share = 1.0;
         config.policy.trust_silence = true;
     }
     // Without passes for events nothing starts one before the timer.

@@ -223,7 +223,7 @@ impl Read {
     fn add(&mut self, path: PathBuf, text: String, file: Document) {
         self.problems.extend(file.wrong);
         self.notes
-            .extend(file.unused.iter().map(Diagnostic::to_string));
+            .extend(file.notes.iter().map(Diagnostic::to_string));
         if file.secret && secrets::others_can_read(&path) {
             self.notes.push(secrets::warning(&path));
         }
@@ -316,7 +316,7 @@ fn endless(config: &Config) -> Option<String> {
     };
     let cloud = config.clouds.iter().find(stays)?;
     Some(format!(
-        "condor.scale_down is node, and {} has no tag {{noclaim_shutdown}}: its nodes must end by themselves in another \
+        "condor.scale_down is self-shutdown, and {} has no tag {{noclaim_shutdown}}: its nodes must end by themselves in another \
          way, as ehos's own execute.yaml makes them",
         cloud.user_data_file.display()
     ))

@@ -130,9 +130,9 @@ pub(super) fn check(context: &mut Diagnostics<'_>, policy: &Policy, simulated: b
 
 /// A token that ends before its node is too old decides when that is replaced.
 pub(super) fn lifetimes(context: &mut Diagnostics<'_>, policy: &Policy, token_lifetime: Duration) {
-    let longest = token_lifetime.saturating_sub(policy.token_margin);
+    let longest = token_lifetime.saturating_sub(policy.token_renew_before);
     let what = format!(
-        "is longer than condor.token_lifetime less daemon.token_margin, {}: that is the age at which nodes are replaced",
+        "is longer than condor.token_lifetime less daemon.token_renew_before, {}: that is the age at which nodes are replaced",
         format_duration(longest.as_secs())
     );
     if policy.max_lifetime.is_some_and(|time| time > longest) {

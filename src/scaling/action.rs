@@ -84,7 +84,7 @@ pub enum Expected {
     /// Not there at all: it never joined. Somebody may hide its ads, so a schedd that lists a job on it keeps it.
     NeverJoined {
         /// Every schedd answered the observation. One that does not answer before the delete keeps the node then; else the
-        /// planner has judged without it (`unknown_grace`).
+        /// planner has judged without it (`schedd_grace`).
         schedds_known: bool,
     },
     /// Older than `max_lifetime` and `max_lifetime_kill`: whatever runs on it.

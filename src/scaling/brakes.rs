@@ -107,7 +107,7 @@ fn collector(
     }
 }
 
-/// A schedd that does not answer may have jobs for the idle nodes, until `unknown_grace` is over.
+/// A schedd that does not answer may have jobs for the idle nodes, until `schedd_grace` is over.
 fn schedds(observation: &Observation, policy: &Policy, state: &State) -> Option<Brake> {
     observation.pool.schedds.iter().find_map(|(name, schedd)| {
         let Observed::Unknown(why) = schedd else {
@@ -118,7 +118,7 @@ fn schedds(observation: &Observation, policy: &Policy, state: &State) -> Option<
             .get(name)
             .map(|since| state.now.since(*since))
             .unwrap_or_default();
-        (unknown_for < policy.unknown_grace).then(|| Brake::ScheddUnknown {
+        (unknown_for < policy.schedd_grace).then(|| Brake::ScheddUnknown {
             schedd: name.clone(),
             why: why.clone(),
             unknown_seconds: seconds(unknown_for),
@@ -161,7 +161,7 @@ fn vanished(policy: &Policy, state: &State, nodes: &[Node<'_>]) -> Option<Brake>
     let joined = silent + nodes.iter().filter(heard).count() as u64;
     #[allow(clippy::cast_precision_loss)] // Counts of nodes.
     let too_many =
-        silent > policy.vanish_count && silent as f64 > policy.vanish_share * joined as f64;
+        silent > policy.max_silent_count && silent as f64 > policy.max_silent_share * joined as f64;
     too_many.then_some(Brake::NodesVanished {
         silent,
         joined,

@@ -1,10 +1,10 @@
 //! What is remembered of failures: back-off, and the protected mode of a kind of node that is shown to be broken.
 //!
 //! The kind, (cloud, flavor, image), is what fails and proves itself together. Every failure makes the next node of it
-//! wait longer, up to `backoff_longest`. Only those that show that the kind is broken lead to protected mode: what speaks
+//! wait longer, up to `backoff_max`. Only those that show that the kind is broken lead to protected mode: what speaks
 //! of its image, its flavor or its user data, a server that ran and never joined, and a failure of unknown cause while
 //! nodes of another kind of the same cloud join. Its failures are forgotten when one of its
-//! nodes joins and takes jobs, when an operator says so (`ehos resume`), and `failure_memory` after the last one. Only the
+//! nodes joins and takes jobs, when an operator says so (`ehos resume`), and `backoff_reset` after the last one. Only the
 //! first two end its protected mode: an image that is broken does not mend itself.
 
 use std::collections::BTreeSet;
@@ -124,8 +124,8 @@ impl NodeTypeState {
 }
 
 impl State {
-    /// Counts a failure of what was asked for at `asked_for`: the next node of the kind waits for `backoff_first`, doubling to
-    /// `backoff_longest`, and so on without an end. After `protect_after` of those that show that the kind is broken there
+    /// Counts a failure of what was asked for at `asked_for`: the next node of the kind waits for `backoff_initial`, doubling to
+    /// `backoff_max`, and so on without an end. After `protect_after` of those that show that the kind is broken there
     /// is none. What was asked for before the last failure that was counted says nothing new: several failures of one tick
     /// count once.
     pub fn count_failure(
@@ -175,13 +175,13 @@ impl State {
         })
     }
 
-    /// Forgets failures whose last is older than `failure_memory`, but for those that made a kind protected.
+    /// Forgets failures whose last is older than `backoff_reset`, but for those that made a kind protected.
     pub(super) fn forget_failures(&mut self, policy: &Policy) {
         let now = self.now;
         for memory in &mut self.node_types {
             let old = memory
                 .failed_at
-                .is_some_and(|at| now.since(at) >= policy.failure_memory);
+                .is_some_and(|at| now.since(at) >= policy.backoff_reset);
             if old && memory.protected.is_none() {
                 memory.reset_failures();
             }
