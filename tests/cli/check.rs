@@ -114,7 +114,7 @@ fn troubles(run: &Run) -> Vec<(String, String, String, String)> {
                 text(finding, "area"),
                 text(finding, "check"),
                 text(finding, "outcome"),
-                text(finding, "what"),
+                text(finding, "text"),
             )
         })
         .collect()

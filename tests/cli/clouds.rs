@@ -356,7 +356,7 @@ fn one_odd_server_stops_no_tick() {
             1,
             "{field} {value}: {report}"
         );
-        assert_eq!(report["unseen"], json!([]), "{field} {value}");
+        assert_eq!(report["unknown_sources"], json!([]), "{field} {value}");
     }
 }
 
@@ -395,7 +395,7 @@ fn a_project_that_is_over_a_unified_limit_waits_and_is_never_protected() {
         "Project 0123456789abcdef0123456789abcdef is over a limit for [Resource class:PCPU is over limit of 8 due to current usage 8 and delta 2]"}});
     let refused = always("POST", CREATE, Reply::status(403, &body.to_string()));
     let (double, site) = site(vec![refused]);
-    let site = site.over("daemon: {protect_after: 2, backoff_first: 1ms, backoff_longest: 2ms}\n");
+    let site = site.over("daemon: {protect_after: 2, backoff_initial: 1ms, backoff_max: 2ms}\n");
     for _ in 0..8 {
         site.tick(&[]).never_says("PROTECTED").says("over a limit");
     }

@@ -42,7 +42,7 @@ fn a_spent_budget_is_said_first_and_is_no_failure() {
     assert_eq!(report["budgets_spent"][0]["per_month"], 0.0);
     assert_eq!(report["window"]["hours"], "00:00-24:00");
     assert_eq!(report["cost"]["clouds"][0]["cloud"], "lab");
-    let limit = report["groups"][0]["why"]
+    let limit = report["job_groups"][0]["reasons"]
         .as_array()
         .unwrap()
         .iter()
@@ -50,7 +50,7 @@ fn a_spent_budget_is_said_first_and_is_no_failure() {
         .unwrap();
     assert_eq!(
         limit["limit"],
-        json!({"name": "budget_per_month", "budget": 0.0, "spent": 0.0, "coming": 0.0})
+        json!({"name": "budget_per_month", "budget": 0.0, "spent": 0.0, "committed": 0.0})
     );
 }
 

@@ -68,7 +68,7 @@ fn json_has_documented_fields() {
     let site = after(20);
     let node = first(&site)["node"].as_str().unwrap().to_owned();
     let life = explain(&site, &[&node, "-o", "json"]).exits(0).json();
-    assert_eq!(life["version"], 1);
+    assert_eq!(life["version"], 2);
     assert_eq!(life["end"]["end"], "deleted");
     let mut found = BTreeSet::new();
     fields(&life, "", &mut found);

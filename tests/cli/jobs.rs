@@ -160,11 +160,11 @@ fn a_job_of_each_odd_shape_costs_itself_alone() {
             .clone();
         let report: Value = serde_json::from_str(&json).unwrap();
         assert_eq!(
-            report["unseen"].as_array().map_or(0, Vec::len),
+            report["unknown_sources"].as_array().map_or(0, Vec::len),
             0,
             "{report}"
         );
-        let odd = report["groups"].as_array().unwrap().iter();
+        let odd = report["job_groups"].as_array().unwrap().iter();
         let odd: Vec<&Value> = odd.filter(|group| group["example"] == "9.0").collect();
         assert!(matches!(odd[..], [group] if group["jobs"] == 3), "{report}");
     }

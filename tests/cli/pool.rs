@@ -363,7 +363,7 @@ fn no_node_is_made_with_a_token_that_ends_soon() {
         site.tick(&[])
             .exits(1)
             .says("condor.token_file: this token ends in ")
-            .says("daemon.token_margin");
+            .says("daemon.token_renew_before");
     }
     assert_eq!(double.count("POST", CREATE), 0);
     site.write("ehos.d/join", &in_days(30));

@@ -25,7 +25,7 @@ fn protected() -> (Double, Site) {
     let double = Double::start(refusing());
     let site = Site::with_cloud(double.url())
         .waiting(1)
-        .over("daemon: {protect_after: 2, backoff_first: 1ms, backoff_longest: 2ms}\n");
+        .over("daemon: {protect_after: 2, backoff_initial: 1ms, backoff_max: 2ms}\n");
     for _ in 0..2 {
         site.tick(&[]).exits(1).never_says("PROTECTED");
     }

@@ -77,7 +77,7 @@ fn a_removed_cloud_is_told_in_each_report_until_it_is_put_back() {
             .never_says("clouds.yaml");
     }
     let json = site.tick(&["-o", "json"]).exits(1).json();
-    assert_eq!(json["unseen"][0]["source"], "removed cloud lab");
+    assert_eq!(json["unknown_sources"][0]["source"], "removed cloud lab");
     command(&site, "status", &[])
         .exits(1)
         .says("removed cloud lab: ");

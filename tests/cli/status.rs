@@ -159,7 +159,7 @@ fn nothing_to_show() {
         (
             r#"{"version": 99, "nodes": 7}"#,
             78,
-            "written by a newer ehos (version 99, this one reads 1)",
+            "written by a newer ehos (version 99, this one reads 2)",
         ),
     ] {
         fs::write(folder.join("last.json"), garbage).unwrap();
