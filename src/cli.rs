@@ -470,8 +470,8 @@ pub struct ImageRecipe {
     #[arg(long, value_name = "NAME")]
     pub name: Option<String>,
     /// Keep the server of a failed build for debugging; the next build deletes it
-    #[arg(long)]
-    pub keep: bool,
+    #[arg(long, alias = "keep")]
+    pub keep_failed: bool,
     /// Timeout of the whole build
     #[arg(long, value_name = "DURATION", default_value = "1h", value_parser = duration)]
     pub timeout: Duration,
@@ -564,8 +564,8 @@ pub struct MasterDeploy {
     #[arg(long, value_name = "HEX", requires = "package", value_parser = sha256)]
     pub sha256: Option<String>,
     /// Keep the server of a failed deployment for debugging; the next run continues with it
-    #[arg(long)]
-    pub keep: bool,
+    #[arg(long, alias = "keep")]
+    pub keep_failed: bool,
     /// Timeout of the deployment, without the image build
     #[arg(long, value_name = "DURATION", default_value = "30m", value_parser = duration)]
     pub timeout: Duration,

@@ -15,12 +15,9 @@ pub fn found<'f>(there: &'f [NamedFlavor], configured: &[String]) -> Vec<&'f Nam
         .collect()
 }
 
-/// An id goes before a name.
 fn flavor<'f>(there: &'f [NamedFlavor], wanted: &str) -> Option<&'f NamedFlavor> {
-    there
-        .iter()
-        .find(|flavor| flavor.flavor.id == wanted)
-        .or_else(|| there.iter().find(|flavor| flavor.name == wanted))
+    let called = openstack::called(there, wanted, |it| [&it.flavor.id, &it.name]);
+    called.first().copied()
 }
 
 /// Each configured flavor is there, and the image fits into it.

@@ -50,6 +50,7 @@ pub struct Finding {
     /// How it is.
     pub outcome: Outcome,
     /// The same in a sentence.
+    #[serde(rename = "text")]
     pub what: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub remedy: Option<String>,

@@ -184,7 +184,7 @@ fn negotiator(collector: &CollectorView, cycle: Duration) -> Finding {
 }
 
 fn nodes_end_themselves() -> Finding {
-    let what = "not needed: condor.scale_down is node, and nodes shut themselves down";
+    let what = "not needed: condor.scale_down is self-shutdown, and nodes shut themselves down";
     Finding::skipped("drain", what)
 }
 

@@ -7,7 +7,7 @@ use condor::SHARED_PORT;
 use deploy::prerequisites::{self, SSH_PORT};
 use openstack::network::{Network, SecurityGroup, Subnet};
 use openstack::rule::{Direction, Family, Prefix, Remote, Rule, Traffic};
-use openstack::{among, looks_like_id};
+use openstack::{among, called, looks_like_id};
 
 /// The name of the group that servers get when none is named.
 const DEFAULT_GROUP: &str = "default";
@@ -21,18 +21,7 @@ pub fn networks<'n>(
     let mut found = Vec::new();
     let mut findings = Vec::new();
     for wanted in configured {
-        let by_id: Vec<&Network> = there
-            .iter()
-            .filter(|network| network.id == *wanted)
-            .collect();
-        let called = if by_id.is_empty() {
-            there
-                .iter()
-                .filter(|network| network.name == *wanted)
-                .collect()
-        } else {
-            by_id
-        };
+        let called = called(there, wanted, |network| [&network.id, &network.name]);
         let network = match called.as_slice() {
             [network] => *network,
             [] => {

@@ -23,7 +23,7 @@ use system::plain::line;
 /// Where `ssh-keygen` puts public keys, the better kinds first.
 const PUBLIC_KEYS: [&str; 3] = ["id_ed25519.pub", "id_ecdsa.pub", "id_rsa.pub"];
 /// The version of the JSON layout: raised when a field changes its meaning or is removed.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// Runs it and writes what it has to say to `out`.
 ///
@@ -104,8 +104,9 @@ struct Report {
 struct Step {
     change: &'static str,
     name: String,
+    #[serde(rename = "text")]
     what: String,
-    /// `planned`, `done`, `failed`, or `not done` after another failed.
+    /// `planned`, `done`, `failed`, or `not_done` after another failed.
     result: &'static str,
 }
 
@@ -113,7 +114,7 @@ impl Step {
     fn new(change: &Change, result: &'static str) -> Step {
         let (kind, name) = match change {
             Change::ImportKey { name, .. } => ("import_key", name),
-            Change::CreateGroup { name, .. } => ("create_group", name),
+            Change::CreateGroup { name, .. } => ("create_security_group", name),
             Change::CreateServerGroup { name, .. } => ("create_server_group", name),
             Change::AddRule { group, .. } => ("add_rule", group),
         };
@@ -144,6 +145,7 @@ impl All<'_> {
             for step in &report.changes {
                 let result = match step.result {
                     "planned" => "would",
+                    "not_done" => "not done",
                     other => other,
                 };
                 text.push_str(&line!("{name}: {result}: {}", step.what));
@@ -238,7 +240,7 @@ fn make(
     let mut failed = None;
     for change in &changes {
         if failed.is_some() {
-            steps.push(Step::new(change, "not done"));
+            steps.push(Step::new(change, "not_done"));
             continue;
         }
         match perform(&session, &there, change, &mut made, deadline) {

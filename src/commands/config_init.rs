@@ -38,7 +38,7 @@ pub fn run(
     let output = environment.working_directory.join(&args.output);
     if !print && output.exists() {
         bail!(
-            "{}: exists already, and ehos does not overwrite it; remove it, or give another file with -o",
+            "{}: exists, and is not overwritten; remove it, or give another file with -o",
             output.display()
         );
     }
@@ -115,7 +115,7 @@ fn is_kept(file: &Path, secret: &str) -> anyhow::Result<bool> {
     match std::fs::read_to_string(file) {
         Ok(there) if there.trim_end_matches(['\n', '\r']) == secret => Ok(true),
         Ok(_) => bail!(
-            "{}: exists already with another secret, and ehos does not overwrite it; remove it, or give the cloud another \
+            "{}: exists with another secret, and is not overwritten; remove it, or give the cloud another \
              name with --name",
             file.display()
         ),

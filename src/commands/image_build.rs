@@ -82,7 +82,7 @@ fn recipe(recipe: &ImageRecipe) -> RecipeOverrides {
         from: recipe.from.clone(),
         flavor: recipe.flavor.clone(),
         name: recipe.name.clone(),
-        keep_failed: recipe.keep,
+        keep_failed: recipe.keep_failed,
         timeout: recipe.timeout,
     }
 }

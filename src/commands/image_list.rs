@@ -144,6 +144,6 @@ fn json(
             Err(error) => json!({"cloud": cloud, "error": error.to_string()}),
         })
         .collect();
-    let whole = json!({"version": 1, "exit": exit as u8, "clouds": clouds});
+    let whole = json!({"version": 2, "exit": exit as u8, "clouds": clouds});
     Ok(serde_json::to_string_pretty(&whole)? + "\n")
 }

@@ -219,7 +219,7 @@ fn json(
                                     None if *decision == PruneDecision::Pruned => "planned",
                                     None => "kept",
                                 },
-                                "why": match deleted {
+                                "reason": match deleted {
                                     Some(Err(error)) => error.to_string(),
                                     _ => why(*decision),
                                 },
@@ -232,6 +232,6 @@ fn json(
             Err(error) => json!({"cloud": cloud, "error": error.to_string()}),
         })
         .collect();
-    let whole = json!({"version": 1, "dry_run": dry_run, "exit": exit as u8, "clouds": clouds});
+    let whole = json!({"version": 2, "dry_run": dry_run, "exit": exit as u8, "clouds": clouds});
     Ok(serde_json::to_string_pretty(&whole)? + "\n")
 }

@@ -52,7 +52,7 @@ pub fn run(
         user: args.ssh_user.as_deref(),
         proof: Proof::new(keys, &directory, &args.trust_server),
         accept_host_key: args.accept_host_key,
-        keep_failed: args.keep,
+        keep_failed: args.keep_failed,
         poll: config::poll(environment)?,
     };
     let proof = &options.proof;
@@ -121,7 +121,7 @@ fn build_request<'a>(
             from: args.from.clone(),
             flavor: None,
             name: None,
-            keep_failed: args.keep,
+            keep_failed: args.keep_failed,
             timeout: args.timeout,
         },
         keep_server: false,

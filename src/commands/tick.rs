@@ -150,7 +150,7 @@ fn configuration(args: &Tick, environment: &Environment) -> Result<Config, confi
     }
     if args.trust_silence {
         // Any share of the nodes may be silent.
-        config.policy.vanish_share = 1.0;
+        config.policy.max_silent_share = 1.0;
         config.policy.trust_silence = true;
     }
     // Without passes for events, only the timer starts one.

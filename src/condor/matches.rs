@@ -955,7 +955,7 @@ mod tests {
         assert!(why(&pool, Duration::ZERO).contains("tick deadline exceeded"));
         for (script, expected) in [
             ("exit 1", "match_requirements"),
-            ("echo 'Unknown table'", "no table"),
+            ("echo 'Unknown table'", "no known table"),
             // Jobs that match everything, whatever they ask for.
             (&*ANALYZE.replace("= false$", "never"), "startd_attrs"),
             (

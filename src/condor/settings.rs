@@ -43,7 +43,7 @@ settings! {
         password: Option<SecretString> = None;
         /// The token with which all nodes join; else `condor_token_create` makes one for each.
         token: Option<SecretString> = None;
-        /// With `scale_down: node`, after how long without a claim a node powers itself off (`idle_timeout`): the
+        /// With `scale_down: self-shutdown`, after how long without a claim a node powers itself off (`idle_timeout`): the
         /// `{noclaim_shutdown}` of user data.
         noclaim_shutdown: Option<Duration> = None;
     }

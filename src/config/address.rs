@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use super::origins::MASK;
+use system::http_client::percent_encoded;
 
 /// The address without what nobody may see.
 pub(super) fn shown(url: &str) -> String {
@@ -98,7 +99,7 @@ impl<'u> Parts<'u> {
         let own = own.map(|(name, value)| format!("{name}={value}"));
         let more = more
             .iter()
-            .map(|(name, value)| format!("{name}={}", encoded(value)));
+            .map(|(name, value)| format!("{name}={}", percent_encoded(value)));
         for (index, pair) in own.chain(more).enumerate() {
             address.push(if index == 0 { '?' } else { '&' });
             address.push_str(&pair);
@@ -125,18 +126,6 @@ fn decoded(text: &str) -> String {
         }
     }
     String::from_utf8_lossy(&bytes).into_owned()
-}
-
-fn encoded(text: &str) -> String {
-    text.bytes().fold(String::new(), |mut out, byte| {
-        match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => {
-                out.push(byte.into());
-            }
-            _ => out.push_str(&format!("%{byte:02X}")),
-        }
-        out
-    })
 }
 
 #[cfg(test)]

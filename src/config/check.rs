@@ -56,14 +56,14 @@ pub(super) fn check(
             context.problem(&["daemon", "idle_timeout"], "must be longer than 0");
         }
     }
-    if config.condor.token_lifetime() <= policy.token_margin {
+    if config.condor.token_lifetime() <= policy.token_renew_before {
         let key = match condor.has("token_lifetime") {
             true => ["condor", "token_lifetime"],
-            false => ["daemon", "token_margin"],
+            false => ["daemon", "token_renew_before"],
         };
         context.problem(
             &key,
-            "condor.token_lifetime must be longer than daemon.token_margin (7 days by default): ehos drains nodes that \
+            "condor.token_lifetime must be longer than daemon.token_renew_before (7 days by default): ehos drains nodes that \
              long before their tokens expire",
         );
     }
@@ -151,10 +151,10 @@ fn policy(context: &mut Diagnostics<'_>, ehos: &Section, daemon: &Section) -> Po
             "is shorter than lost_timeout: a node with a job must not be lost before one without",
         );
     }
-    if policy.backoff_longest < policy.backoff_first {
+    if policy.backoff_max < policy.backoff_initial {
         context.problem(
-            &["daemon", "backoff_longest"],
-            "is shorter than backoff_first",
+            &["daemon", "backoff_max"],
+            "is shorter than backoff_initial",
         );
     }
     policy

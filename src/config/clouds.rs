@@ -351,7 +351,7 @@ impl CloudChecker<'_> {
     }
 
     /// What must be given somewhere.
-    fn required<T: Setting + Emptiness>(
+    fn required<T: Setting + Default + PartialEq>(
         &self,
         context: &mut Diagnostics<'_>,
         key: &str,
@@ -360,7 +360,7 @@ impl CloudChecker<'_> {
         let value = match self.item(key) {
             // Said already.
             Some(Item::Wrong) => return None,
-            _ => self.value(key).filter(|value: &T| !value.is_empty()),
+            _ => self.value(key).filter(|value| *value != T::default()),
         };
         // Where the cloud retires, no node is created any more.
         if value.is_none() && !self.is_retired() {
@@ -489,22 +489,6 @@ impl CloudChecker<'_> {
             self.problem(context, &["startd_attrs", name], what);
         }
         attributes
-    }
-}
-
-trait Emptiness {
-    fn is_empty(&self) -> bool;
-}
-
-impl Emptiness for String {
-    fn is_empty(&self) -> bool {
-        self.is_empty()
-    }
-}
-
-impl Emptiness for Vec<String> {
-    fn is_empty(&self) -> bool {
-        self.is_empty()
     }
 }
 

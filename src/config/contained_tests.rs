@@ -62,7 +62,7 @@ fn what_is_of_no_use_is_noted_and_the_rest_counts() {
         ),
         (
             beside("daemon: {max_lifetime: 2150h}"),
-            "daemon.max_lifetime: is longer than condor.token_lifetime minus daemon.token_margin, 1992 h: ehos replaces \
+            "daemon.max_lifetime: is longer than condor.token_lifetime minus daemon.token_renew_before, 1992 h: ehos replaces \
              nodes at that age",
         ),
         (

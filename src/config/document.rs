@@ -184,8 +184,8 @@ pub(super) struct Document {
     pub(super) unknown: Vec<Diagnostic>,
     /// Wrong values.
     pub(super) wrong: Vec<Diagnostic>,
-    /// Keys that are not used.
-    pub(super) unused: Vec<Diagnostic>,
+    /// Keys that are not used, or have another name now.
+    pub(super) notes: Vec<Diagnostic>,
     /// A secret stands in it in plain text.
     pub(super) secret: bool,
 }
@@ -235,6 +235,11 @@ impl Reader<'_> {
         self.found.unknown.push(problem);
     }
 
+    fn note(&mut self, what: String) {
+        let note = self.here(what);
+        self.found.notes.push(note);
+    }
+
     fn wrong(&mut self, what: impl Into<Advice>) -> Item {
         let problem = self.here(what);
         self.found.wrong.push(problem);
@@ -281,7 +286,18 @@ impl Reader<'_> {
                     } else {
                         Kind::Path
                     };
-                    if let Some(item) = self.item(node, kind) {
+                    if key.former() == Some(written) {
+                        self.note(format!("is now called `{name}`; rename the key"));
+                    }
+                    let now = match node {
+                        Node::Text(text) => key.word_now(text).map(|word| (text, word)),
+                        _ => None,
+                    };
+                    if let Some((old, word)) = now {
+                        self.note(format!("`{old}` is now called `{word}`; rename the value"));
+                    }
+                    let now = now.map(|(_, word)| Node::Text(word.to_owned()));
+                    if let Some(item) = self.item(now.as_ref().unwrap_or(node), kind) {
                         self.put(&mut section, name, written, item);
                     }
                 }
@@ -316,8 +332,7 @@ impl Reader<'_> {
     fn item(&mut self, node: &Node, kind: Kind) -> Option<Item> {
         match kind {
             Kind::Unused(why) => {
-                let note = self.here(format!("not used: {why}"));
-                self.found.unused.push(note);
+                self.note(format!("not used: {why}"));
                 Some(Item::Unused)
             }
             Kind::World => (*node != Node::Null).then(|| self.world()),

@@ -209,7 +209,7 @@ fn condor(config: &Config) -> Text {
         text.line(2, "universes", &universes);
     }
     if condor.noclaim_shutdown.is_some() {
-        text.line(2, "scale_down", "node");
+        text.line(2, "scale_down", "self-shutdown");
     }
     if condor.password.is_some() {
         text.line(2, "password_file", POOL_PASSWORD);

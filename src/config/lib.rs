@@ -263,7 +263,7 @@ fn read(named: &[PathBuf], env: &Environment) -> Result<Read, Error> {
 impl Read {
     fn add(&mut self, path: PathBuf, text: String, file: Document) {
         self.problems.extend(file.wrong);
-        self.notes.extend(file.unused);
+        self.notes.extend(file.notes);
         if file.secret && secrets::others_can_read(&path) {
             self.notes.push(secrets::warning(&path));
         }
@@ -355,7 +355,7 @@ fn endless(config: &Config) -> Option<Diagnostic> {
     Some(Diagnostic::of_file(
         &cloud.user_data_file,
         (
-            "has no tag {noclaim_shutdown}, and condor.scale_down is node: its nodes must shut themselves down in \
+            "has no tag {noclaim_shutdown}, and condor.scale_down is self-shutdown: its nodes must shut themselves down in \
              another way",
             "take the shutdown over from ehos's own execute.yaml",
         ),

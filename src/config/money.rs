@@ -127,9 +127,9 @@ pub(super) fn check(context: &mut Diagnostics<'_>, policy: &Policy, simulated: b
 
 /// A token that ends before its node is too old decides when that is replaced.
 pub(super) fn lifetimes(context: &mut Diagnostics<'_>, policy: &Policy, token_lifetime: Duration) {
-    let longest = token_lifetime.saturating_sub(policy.token_margin);
+    let longest = token_lifetime.saturating_sub(policy.token_renew_before);
     let what = format!(
-        "is longer than condor.token_lifetime minus daemon.token_margin, {}: ehos replaces nodes at that age",
+        "is longer than condor.token_lifetime minus daemon.token_renew_before, {}: ehos replaces nodes at that age",
         format_duration(longest.as_secs())
     );
     if policy.max_lifetime.is_some_and(|time| time > longest) {

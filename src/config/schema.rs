@@ -41,6 +41,15 @@ fn table(table: &Table) -> Value {
         for name in std::iter::once(key.name).chain(key.others()) {
             properties.insert(name.to_owned(), value.clone());
         }
+        if let Some(former) = key.former() {
+            let what = format!("Renamed to `{}`.", key.name);
+            let mut value = value.clone();
+            if let Some(value) = value.as_object_mut() {
+                value.insert("description".to_owned(), json!(what));
+                value.insert("deprecated".to_owned(), json!(true));
+            }
+            properties.insert(former.to_owned(), value);
+        }
         if let Some(file) = key.file_key() {
             let what = format!("File that holds `{}`.", key.name);
             properties.insert(file, json!({"$ref": "#/$defs/text", "description": what}));

@@ -165,9 +165,9 @@ pub(super) static CONDOR: Table = Table {
             token: Kind::Secret, "one for each node";
             /// The pool password of the original: `{password}`.
             password: Kind::Secret, "none";
-            /// `drain`: ehos drains surplus nodes, for which it needs the administrator's right in the pool. `node`: nodes shut
+            /// `drain`: ehos drains surplus nodes, for which it needs the administrator's right in the pool. `self-shutdown`: nodes shut
             /// themselves down, see [below](#pools-without-the-administrators-right).
-            scale_down: ScaleDown::KIND, "`drain`";
+            scale_down [WordWas("node", "self-shutdown")]: ScaleDown::KIND, "`drain`";
         }),
     ],
 };

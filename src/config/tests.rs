@@ -531,18 +531,18 @@ daemon:
   lost_job_timeout: 61m
   intent_grace: 1s
   collector_grace: 2s
-  unknown_grace: 3s
+  schedd_grace: 3s
   delete_timeout: 4s
   negotiation_cycle: 0.5s
   update_interval: 6s
   protect_after: 4
-  failure_memory: 2h30m
-  backoff_first: 7s
-  backoff_longest: 8s
-  refusal_memory: 9s
-  token_margin: 10h
-  vanish_share: 0.7
-  vanish_count: 5
+  backoff_reset: 2h30m
+  backoff_initial: 7s
+  backoff_max: 8s
+  unclaimed_backoff: 9s
+  token_renew_before: 10h
+  max_silent_share: 0.7
+  max_silent_count: 5
   tick_timeout: 101s
   request_timeout: 31s
   command_timeout: 32s
@@ -564,7 +564,7 @@ condor:
   token_key_directory: ~/keys
   token_identity: execute@example.org
   token_lifetime: 720h
-  scale_down: node
+  scale_down: self-shutdown
 clouds:
   one:
     auth: {auth_url: 'https://a:5000', user_id: u, password: hush-one, project_name: p, project_domain_id: default}
@@ -695,6 +695,47 @@ proptest! {
             let shown = format!("{config:?}");
             prop_assert!(!shown.contains("password: \"hush"), "{}", shown);
         }
+    }
+}
+
+#[test]
+fn names_of_earlier_versions_are_read_and_noted() {
+    let read = |daemon: &str| {
+        let text = format!(
+            "daemon: {{{daemon}}}\ncondor: {{scale_down: node}}\n{}",
+            cloud(PASSWORD)
+        );
+        let template = (
+            "etc/ehos/execute.yaml",
+            "#cloud-config\nx: {token} {noclaim_shutdown}\n",
+        );
+        let folder = world(&[("etc/ehos/ehos.yaml", &text), template]);
+        load(&[], &environment(folder.path(), &[]))
+    };
+    let config = read("backoff_first: 7s, token_margin: 9h").unwrap();
+    let policy = &config.policy;
+    assert_eq!(policy.backoff_initial.as_secs(), 7);
+    assert_eq!(policy.token_renew_before.as_secs(), 9 * 3600);
+    assert!(!policy.drains());
+    for note in [
+        "daemon.backoff_first: is now called `backoff_initial`; rename the key",
+        "daemon.token_margin: is now called `token_renew_before`; rename the key",
+        "condor.scale_down: `node` is now called `self-shutdown`; rename the value",
+    ] {
+        let found = config
+            .notes
+            .iter()
+            .any(|found| found.to_string().contains(note));
+        assert!(found, "{note}: {:?}", config.notes);
+    }
+    for key in <Policy as keys::Settings>::KEYS {
+        let Some(former) = key.former() else { continue };
+        let (name, value) = (key.name, (key.default)().unwrap().text().unwrap());
+        assert!(read(&format!("{former}: {value}")).is_ok(), "{former}");
+        let both = read(&format!("{former}: {value}, {name}: {value}"));
+        let both = both.unwrap_err().to_string();
+        let problem = format!("daemon.{former}: `{name}` is given too");
+        assert!(both.contains(&problem), "{both}");
     }
 }
 

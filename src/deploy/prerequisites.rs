@@ -91,10 +91,7 @@ pub fn group<'g>(
     there: &'g [SecurityGroup],
     wanted: &str,
 ) -> Result<Option<&'g SecurityGroup>, Advice> {
-    if let Some(group) = there.iter().find(|group| group.id == wanted) {
-        return Ok(Some(group));
-    }
-    let called: Vec<_> = there.iter().filter(|group| group.name == wanted).collect();
+    let called = openstack::called(there, wanted, |group| [&group.id, &group.name]);
     match called.as_slice() {
         [] => Ok(None),
         [only] => Ok(Some(only)),

@@ -79,7 +79,7 @@ impl Answer {
         Answer::not_kept(status, TEXT, format!("{text}\n"))
     }
 
-    /// A fault that a program is told.
+    /// An error as JSON.
     pub fn error(status: u16, text: &str) -> Answer {
         let body = serde_json::json!({ "error": text });
         Answer::not_kept(status, JSON, format!("{body}\n"))
@@ -92,7 +92,7 @@ impl Answer {
         self
     }
 
-    /// Whether whoever sent this `If-None-Match` has it already. nginx weakens a tag when it compresses.
+    /// Whether the client of this `If-None-Match` has it already. nginx weakens a tag when it compresses.
     fn is_known(&self, if_none_match: Option<&str>) -> bool {
         let known = if_none_match.zip(self.etag.as_deref());
         known.is_some_and(|(known, etag)| known == "*" || known.contains(etag))

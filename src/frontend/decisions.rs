@@ -44,8 +44,10 @@ pub struct Decision {
     cloud: String,
     flavor: String,
     /// Where it was in its life before.
+    #[serde(rename = "previous_phase")]
     pub was: Option<Named<PhaseName>>,
     phase: Named<PhaseName>,
+    #[serde(rename = "decision")]
     fate: Named<NodeDecision>,
     reason: Named<ReasonName>,
     text: String,
@@ -282,8 +284,8 @@ mod tests {
             .iter()
             .map(|node| {
                 format!(
-                    r#"{{"node": "{node}", "name": "N {node}", "cloud": "c", "flavor": "f", "was": "idle", "phase": "drained",
-                    "fate": "deletes", "reason": "drained", "text": "drained", "machine": "host-{node}"}}"#
+                    r#"{{"node": "{node}", "name": "N {node}", "cloud": "c", "flavor": "f", "previous_phase": "idle", "phase": "drained",
+                    "decision": "delete", "reason": "drained", "text": "drained", "machine": "host-{node}"}}"#
                 )
             })
             .collect();
@@ -328,7 +330,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         for (phase, told) in [("stopped", 1), ("unreachable", 1), ("lost", 1), ("busy", 0)] {
             let kept = line("2026-03-02T10:00:00Z", &["a"])
-                .replace("\"deletes\"", "\"keeps\"")
+                .replace("\"delete\"", "\"keep\"")
                 .replace("\"phase\": \"drained\"", &format!("\"phase\": \"{phase}\""));
             std::fs::write(folder.path().join("2026-03-02.jsonl"), kept).unwrap();
             let found = Quiet::default().decisions(folder.path(), 10, None, now());

@@ -43,7 +43,7 @@ impl History {
         let answer = if self.reading.fetch_add(1, Ordering::Relaxed) < READING {
             read(&mut self.days.lock().unwrap_or_else(PoisonError::into_inner))
         } else {
-            let busy = "too many ask for what is long ago: ask again in a moment";
+            let busy = "too many requests for the history; retry in a moment";
             Ok(Answer::error(503, busy))
         };
         self.reading.fetch_sub(1, Ordering::Relaxed);

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use super::answer::{Answer, JSON};
 use report::TickReport;
+use serde::Deserialize;
 use system::own_file;
 
 /// Which file it was, and as of when.
@@ -32,13 +33,20 @@ impl Mark {
     }
 }
 
+/// The version of a report's layout.
+#[derive(Deserialize)]
+struct Version {
+    #[serde(default)]
+    version: u32,
+}
+
 /// One tick.
 #[derive(Debug)]
 pub struct Last {
     /// Its file.
     pub mark: Mark,
     pub snapshot: TickReport,
-    /// As it is on disk: with fields that this program does not know.
+    /// As it is on disk, with fields that this program does not know; of an older layout in this one.
     pub answer: Answer,
 }
 
@@ -66,9 +74,15 @@ impl LastTick {
         let mark = Mark::of(&file.metadata()?);
         let mut bytes = Vec::new();
         file.read_to_end(&mut bytes)?;
+        let snapshot = TickReport::read(&bytes).map_err(|error| damaged(path, &error))?;
+        let Version { version } =
+            serde_json::from_slice(&bytes).map_err(|error| damaged(path, &error))?;
+        if version < snapshot.version {
+            bytes = serde_json::to_vec(&snapshot)?;
+        }
         let read = Arc::new(Last {
             mark,
-            snapshot: serde_json::from_slice(&bytes).map_err(|error| damaged(path, &error))?,
+            snapshot,
             answer: Answer::ok(JSON, bytes),
         });
         *last = Some(Arc::clone(&read));

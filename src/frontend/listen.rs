@@ -192,7 +192,7 @@ impl Connection {
         );
         self.waits(true);
         if let Err(error) = self.send(&answer.bytes(&head, HEADERS)) {
-            debug!("an answer was not taken: {error}");
+            debug!("answer not delivered: {error}");
         }
     }
 

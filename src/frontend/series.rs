@@ -15,7 +15,7 @@ const MINUTE: i64 = 60_000;
 const HOUR: i64 = 60 * MINUTE;
 const DAY: i64 = 24 * HOUR;
 
-/// How far back a chart goes.
+/// The range of a chart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Range {
     /// An hour.
@@ -92,6 +92,7 @@ struct QueueShown {
 struct CoresShown {
     paid: Means,
     claimed: Means,
+    #[serde(rename = "unmanaged")]
     others: Means,
 }
 
@@ -244,11 +245,11 @@ mod tests {
             "version": 1, "at": at, "exit": 0, "milliseconds": 1,
             "queue": {"schedds": 1, "idle": paid, "running": claimed, "held": 1, "waiting": paid, "unmatched": 0},
             "demand": {"cpus": 2 * paid, "memory_mb": 0, "disk_kb": 0, "gpus": 0},
-            "cores": {"paid": paid, "claimed": claimed, "others": 3},
+            "cores": {"paid": paid, "claimed": claimed, "unmanaged": 3},
             "collector": true, "brakes": {}, "nodes": {"busy": claimed},
             "clouds": {"blue": {"answers": true, "nodes": {"busy": claimed}, "paid_cores": paid, "per_hour": paid}},
             "cost": {"per_hour": paid, "spent_this_month": 0.0},
-            "unseen": [], "events": [{"strange": 1}], "actions": []
+            "unknown_sources": [], "events": [{"strange": 1}], "actions": []
         })
     }
 
@@ -364,11 +365,14 @@ mod tests {
             let values = shown.pointer(path).filter(|values| values.is_array());
             values.and_then(|values| end(values, 1)[0])
         };
-        let schedd = json!([{"source": "schedd a", "why": "no \"answer\""}]);
+        let schedd = json!([{"source": "schedd a", "cause": "no \"answer\""}]);
         for (changed, path) in [
             (with(tick(at, 4, 2), "/queue", Value::Null), "/queue/idle"),
             (with(tick(at, 4, 2), "/queue", Value::Null), "/demand_cpus"),
-            (with(tick(at, 4, 2), "/unseen", schedd), "/queue/idle"),
+            (
+                with(tick(at, 4, 2), "/unknown_sources", schedd),
+                "/queue/idle",
+            ),
             (
                 with(tick(at, 4, 2), "/collector", json!(false)),
                 "/cores/claimed",
@@ -387,11 +391,7 @@ mod tests {
                 "/cores/claimed",
             ),
             (
-                with(
-                    tick(at, 4, 2),
-                    "/brakes",
-                    json!({"nodes_vanished": "4 of 5"}),
-                ),
+                with(tick(at, 4, 2), "/brakes", json!({"nodes_silent": "4 of 5"})),
                 "/waste_per_hour",
             ),
             (
@@ -413,7 +413,7 @@ mod tests {
     #[test]
     fn a_node_whose_delete_is_asked_for_again_is_deleted_once() {
         let delete = |at: &str, phase: &str, result: &str| {
-            let event = json!([{"node": "a", "phase": phase, "fate": "deletes"}]);
+            let event = json!([{"node": "a", "phase": phase, "decision": "delete"}]);
             let action = json!([{"action": "delete", "node": "a", "result": result}]);
             with(with(tick(at, 4, 2), "/events", event), "/actions", action)
         };

@@ -41,7 +41,7 @@ pub struct View {
     existing_nodes: usize,
     /// The actions of the tick in words, equal ones together.
     actions: Vec<String>,
-    /// The reasons for which jobs wait until somebody acts.
+    /// The reasons for which jobs wait until an operator or user acts.
     stuck: Vec<ReasonName>,
 }
 
@@ -67,6 +67,7 @@ struct ResultView {
 
 #[derive(Debug, Serialize)]
 struct DecisionView {
+    #[serde(rename = "decision")]
     fate: NodeDecision,
     /// Empty for a node that only stays: its phase has the family.
     family: Option<Family>,
@@ -237,12 +238,12 @@ mod tests {
         let tick: TickReport = serde_json::from_value(json!({
             "at": "2026-11-26T12:00:00Z", "queue": {"schedds": 1},
             "source_milliseconds": {"pool": 1, "cloud a": 2, "cloud b": 3},
-            "unseen": [{"source": "schedd x", "why": "w"}, {"source": "cloud b", "why": "w"}],
+            "unknown_sources": [{"source": "schedd x", "cause": "w"}, {"source": "cloud b", "cause": "w"}],
             "nodes": nodes,
             "actions": [{"action": "create", "node": "a", "result": "done"}, {"action": "delete", "node": "c", "result": "changed"},
                 {"action": "create", "node": "b", "result": "done"}],
-            "groups": [{"request": {"cpus": 1, "memory_mb": 1, "disk_kb": 1, "gpus": 0}, "jobs": 9, "waiting_seconds": 1,
-                "why": [{"reason": "limited", "text": "t", "jobs": 4, "limit": {"name": "nodes_max"}},
+            "job_groups": [{"request": {"cpus": 1, "memory_mb": 1, "disk_kb": 1, "gpus": 0}, "jobs": 9, "waiting_seconds": 1,
+                "reasons": [{"reason": "limited", "text": "t", "jobs": 4, "limit": {"name": "nodes_max"}},
                     {"reason": "limited", "text": "u", "jobs": 2, "limit": {"name": "nodes_max"}}]}],
         }))
         .unwrap();

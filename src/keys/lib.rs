@@ -78,6 +78,10 @@ pub enum Rule {
     For(&'static str),
     /// Another spelling of it.
     Also(&'static str),
+    /// Its name in earlier versions: it is read, and noted.
+    Was(&'static str),
+    /// A word in earlier versions, and the word now.
+    WordWas(&'static str, &'static str),
 }
 
 /// One key: its row in the table of keys.
@@ -104,6 +108,22 @@ impl Key {
     pub fn others(&self) -> impl Iterator<Item = &'static str> {
         self.rules.iter().filter_map(|rule| match rule {
             Rule::Also(name) => Some(*name),
+            _ => None,
+        })
+    }
+
+    /// Its name in earlier versions.
+    pub fn former(&self) -> Option<&'static str> {
+        self.rules.iter().find_map(|rule| match rule {
+            Rule::Was(name) => Some(*name),
+            _ => None,
+        })
+    }
+
+    /// The word in the place of one of earlier versions.
+    pub fn word_now(&self, written: &str) -> Option<&'static str> {
+        self.rules.iter().find_map(|rule| match rule {
+            Rule::WordWas(old, new) if *old == written => Some(*new),
             _ => None,
         })
     }
@@ -183,6 +203,7 @@ impl Table {
         self.keys().find_map(|key| {
             let name = match key.file_key() {
                 _ if key.name == written || key.others().any(|other| other == written) => key.name,
+                _ if key.former() == Some(written) => key.name,
                 Some(file) if file == written => return Some((key, file)),
                 _ => return None,
             };
@@ -190,7 +211,7 @@ impl Table {
         })
     }
 
-    /// Every spelling of every key.
+    /// Every spelling of every key, but those of earlier versions.
     pub fn spellings(&self) -> Vec<String> {
         let of = |key: &'static Key| {
             let names = std::iter::once(key.name).chain(key.others());
@@ -240,7 +261,7 @@ macro_rules! settings {
         pub struct $struct:ident {
             $(
                 $(#[doc = $doc:literal])*
-                $field:ident $(as $key:literal)? $([$($rule:ident $(($argument:expr))?),*])? : $type:ty $(as [$kind:expr])? =
+                $field:ident $(as $key:literal)? $([$($rule:ident $(($($argument:expr),+))?),*])? : $type:ty $(as [$kind:expr])? =
                     $default:expr $(, $shown:literal)?;
             )*
         }
@@ -268,7 +289,7 @@ macro_rules! settings {
                 $crate::Key {
                     name: $crate::name(&[stringify!($field) $(, $key)?]),
                     kind: $crate::kind(&[<$type as $crate::Setting>::KIND $(, $kind)?]),
-                    rules: &[$($($crate::Rule::$rule $(($argument))?),*)?],
+                    rules: &[$($($crate::Rule::$rule $(($($argument),+))?),*)?],
                     default: || {
                         let value: $type = $default;
                         $crate::Setting::value(&value)
@@ -316,14 +337,14 @@ macro_rules! keys {
     (
         $(
             $(#[doc = $doc:literal])*
-            $name:ident $([$($rule:ident $(($argument:expr))?),*])? : $kind:expr $(, $shown:literal)?;
+            $name:ident $([$($rule:ident $(($($argument:expr),+))?),*])? : $kind:expr $(, $shown:literal)?;
         )*
     ) => {
         &[$(
             $crate::Key {
                 name: stringify!($name),
                 kind: $kind,
-                rules: &[$($($crate::Rule::$rule $(($argument))?),*)?],
+                rules: &[$($($crate::Rule::$rule $(($($argument),+))?),*)?],
                 default: || None,
                 default_text: $crate::shown(&[$($shown)?]),
                 text: concat!($($doc),*),

@@ -23,7 +23,7 @@ use ureq::http::Method;
 
 use super::catalog::{Catalog, Service};
 use super::error::{Error, ErrorResponse, RequestKind};
-use super::http::{Answer, Client, Request, percent_encoded};
+use super::http::{Answer, Client, Request};
 use super::items;
 use super::looks_like_id;
 use super::token_cache::TokenCache;
@@ -32,6 +32,7 @@ use scaling::action::Done;
 use scaling::observation::Unread;
 use scaling::refusal::About;
 use system::deadline::Deadline;
+use system::http_client::percent_encoded;
 
 /// A token is renewed when it has less than this to live: what is asked with it may take a while.
 const MARGIN: SignedDuration = SignedDuration::from_secs(60);

@@ -16,7 +16,7 @@ use ureq::http::Method;
 use super::auth::Session;
 use super::catalog::Service;
 use super::error::{Call, Error, RequestKind};
-use super::http::{Answer, Request, percent_encoded};
+use super::http::{Answer, Request};
 use super::items::{self, Items};
 pub use super::limits::quota;
 use super::message;
@@ -26,6 +26,7 @@ pub use super::server::{ImagesInUse, Servers};
 use scaling::action::Done;
 use scaling::observation::{Flavor, ServerRecord};
 use system::deadline::Deadline;
+use system::http_client::percent_encoded;
 
 /// The first version: lists, limits, flavors, keypairs, console.
 pub(super) const FIRST: &str = "2.1";

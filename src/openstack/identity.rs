@@ -7,9 +7,10 @@ use serde::{Deserialize, Deserializer};
 
 use super::auth::Session;
 use super::error::Error;
-use super::http::{Request, percent_encoded};
+use super::http::Request;
 use crate::{AuthMethod, NameOrId};
 use system::deadline::Deadline;
+use system::http_client::percent_encoded;
 
 /// An application credential.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]

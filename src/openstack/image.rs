@@ -9,11 +9,11 @@ use serde_json::value::RawValue;
 use super::auth::Session;
 use super::catalog::Service;
 use super::error::Error;
-use super::http::percent_encoded;
 use super::items;
 use super::{ambiguous, looks_like_id, not_found};
 use scaling::observation::Unread;
 use system::deadline::Deadline;
+use system::http_client::percent_encoded;
 
 /// An image.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]

@@ -464,10 +464,9 @@ pub fn find_flavor<'f>(
     all: &'f Items<compute::NamedFlavor>,
 ) -> Result<&'f compute::NamedFlavor, Error> {
     let there = &all.read;
-    there
-        .iter()
-        .find(|flavor| flavor.flavor.id == wanted)
-        .or_else(|| there.iter().find(|flavor| flavor.name == wanted))
+    called(there, wanted, |it| [&it.flavor.id, &it.name])
+        .first()
+        .copied()
         .ok_or_else(|| {
             if let Some(item) = all.unread.iter().find(|item| item.is(wanted)) {
                 return Error::Unreadable {
@@ -525,6 +524,25 @@ pub fn looks_like_id(text: &str) -> bool {
     let digits = text.chars().filter(char::is_ascii_hexdigit).count();
     let hyphens = text.chars().filter(|c| *c == '-').count();
     digits == 32 && digits + hyphens == text.chars().count() && matches!(hyphens, 0 | 4)
+}
+
+/// Those with this id; without any, those with this name: an id goes before a name, as in OpenStack's own client.
+pub fn called<'t, T>(
+    there: &'t [T],
+    wanted: &str,
+    id_and_name: for<'a> fn(&'a T) -> [&'a str; 2],
+) -> Vec<&'t T> {
+    let by = |field: fn([&'t str; 2]) -> &'t str| {
+        let all = there.iter();
+        all.filter(|thing| field(id_and_name(thing)) == wanted)
+            .collect::<Vec<_>>()
+    };
+    let by_id = by(|[id, _]| id);
+    if by_id.is_empty() {
+        by(|[_, name]| name)
+    } else {
+        by_id
+    }
 }
 
 /// What there is instead, for an error: not more than fits a line or two.

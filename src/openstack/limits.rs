@@ -8,11 +8,12 @@ use serde_json::value::RawValue;
 use super::auth::Session;
 use super::catalog::Service;
 use super::error::Error;
-use super::http::{Answer, Request, percent_encoded};
+use super::http::{Answer, Request};
 use super::items;
 use super::server_group::{self, ServerGroup};
 use scaling::observation::{Quota, SecondaryQuota, Unread, Usage};
 use system::deadline::Deadline;
+use system::http_client::percent_encoded;
 
 /// The first version of Nova's API.
 const FIRST: &str = "2.1";

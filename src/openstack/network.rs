@@ -11,13 +11,14 @@ use ureq::http::Method;
 use super::auth::Session;
 use super::catalog::Service;
 use super::error::{Error, RequestKind};
-use super::http::{Request, percent_encoded};
+use super::http::Request;
 use super::items::{self, Items, lenient, readable};
 use super::rule::Rule;
 use super::{ambiguous, looks_like_id, not_found};
 use scaling::action::Done;
 use scaling::leftover::PortRecord;
 use system::deadline::Deadline;
+use system::http_client::percent_encoded;
 
 /// A network.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]

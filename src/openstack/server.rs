@@ -206,6 +206,31 @@ fn decorative<'a, T: Deserialize<'a>>(
     None
 }
 
+/// Calls `take` for each server of every page, with its number and the clock that stamped it. `take` says whether Nova gave
+/// details of it: without them a cell is down, and the list is an error.
+fn each_server(
+    session: &Session,
+    microversion: &'static str,
+    deadline: Deadline,
+    mut take: impl FnMut(&RawValue, usize, Timestamp) -> bool,
+) -> Result<(), Error> {
+    let path = "/servers/detail";
+    let (mut listed, mut servers) = (0, 0);
+    let call = each_page(session, path, microversion, deadline, |answer| {
+        let page: ServersPage<'_> = answer.json()?;
+        let now = answer.date.unwrap_or_else(local_now);
+        for raw in page.servers {
+            servers += usize::from(!take(raw, listed, now));
+            listed += 1;
+        }
+        Ok(page.servers_links)
+    })?;
+    match servers {
+        0 => Ok(()),
+        servers => Err(Error::CellDown { call, servers }),
+    }
+}
+
 /// All servers at this microversion: every page, or an error.
 pub(super) fn servers_at(
     session: &Session,
@@ -214,37 +239,17 @@ pub(super) fn servers_at(
 ) -> Result<Servers, Error> {
     let mut records: BTreeMap<String, ServerRecord> = BTreeMap::new();
     let mut all = Servers::default();
-    let mut without_details = 0;
-    let mut listed = 0;
-    let call = each_page(
-        session,
-        "/servers/detail",
-        microversion,
-        deadline,
-        |answer| {
-            let page: ServersPage<'_> = answer.json()?;
-            // A server's age is a matter of the clock that stamped it.
-            let now = answer.date.unwrap_or_else(local_now);
-            for raw in page.servers {
-                match entry(raw, listed, now) {
-                    Entry::Read { record, odd } => {
-                        records.insert(record.id.clone(), *record);
-                        all.odd.extend(odd);
-                    }
-                    Entry::Unread(server) => all.unread.push(*server),
-                    Entry::CellDown => without_details += 1,
-                }
-                listed += 1;
+    each_server(session, microversion, deadline, |raw, listed, now| {
+        match entry(raw, listed, now) {
+            Entry::Read { record, odd } => {
+                records.insert(record.id.clone(), *record);
+                all.odd.extend(odd);
             }
-            Ok(page.servers_links)
-        },
-    )?;
-    if without_details > 0 {
-        return Err(Error::CellDown {
-            call,
-            servers: without_details,
-        });
-    }
+            Entry::Unread(server) => all.unread.push(*server),
+            Entry::CellDown => return false,
+        }
+        true
+    })?;
     all.records = records.into_values().collect();
     Ok(all)
 }
@@ -265,36 +270,17 @@ pub(super) fn images_in_use_at(
 ) -> Result<ImagesInUse, Error> {
     let mut servers: BTreeMap<String, Option<String>> = BTreeMap::new();
     let mut unread = Vec::new();
-    let mut without_details = 0;
-    let mut listed = 0;
-    let call = each_page(
-        session,
-        "/servers/detail",
-        microversion,
-        deadline,
-        |answer| {
-            let page: ServersPage<'_> = answer.json()?;
-            for raw in page.servers {
-                match booted(raw) {
-                    // One without a readable id is another one each time: none is counted twice but by a page that was shifted.
-                    Ok(Some((id, image))) => {
-                        let id = id.unwrap_or_else(|| format!("{listed}"));
-                        servers.insert(id, image);
-                    }
-                    Ok(None) => without_details += 1,
-                    Err(why) => unread.push(items::unread("server", listed, raw, why).told),
-                }
-                listed += 1;
+    each_server(session, microversion, deadline, |raw, listed, _| {
+        match booted(raw) {
+            // One without a readable id is another one each time: none is counted twice but by a page that was shifted.
+            Ok(Some((id, image))) => {
+                servers.insert(id.unwrap_or_else(|| format!("{listed}")), image);
             }
-            Ok(page.servers_links)
-        },
-    )?;
-    if without_details > 0 {
-        return Err(Error::CellDown {
-            call,
-            servers: without_details,
-        });
-    }
+            Ok(None) => return false,
+            Err(why) => unread.push(items::unread("server", listed, raw, why).told),
+        }
+        true
+    })?;
     let mut all = ImagesInUse {
         unread,
         ..ImagesInUse::default()

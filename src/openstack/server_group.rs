@@ -10,7 +10,7 @@ use super::catalog::Service;
 use super::error::{Error, RequestKind};
 use super::http::Request;
 use super::items::{self, Items};
-use super::{ambiguous, among, not_found};
+use super::{ambiguous, among, called, not_found};
 use system::deadline::Deadline;
 
 /// The soft policies.
@@ -56,10 +56,7 @@ pub fn find(session: &Session, wanted: &str, deadline: Deadline) -> Result<Serve
             unread: item.told.clone(),
         });
     }
-    if let Some(group) = there.iter().find(|group| group.id == wanted) {
-        return Ok(group.clone());
-    }
-    let called: Vec<&ServerGroup> = there.iter().filter(|group| group.name == wanted).collect();
+    let called = called(&there, wanted, |group| [&group.id, &group.name]);
     match called.as_slice() {
         [only] => Ok((*only).clone()),
         [] => {

@@ -54,7 +54,7 @@ settings! {
         /// Security groups, names or ids.
         security_groups [For("ehos")]: Vec<String> = Vec::new(), "the project's default";
         /// Availability zones of nodes. Over several of them nodes are spread, the zone with the fewest first. A zone without
-        /// capacity is skipped for `backoff_first`, doubling; the flavor waits only when all zones are full. Builders and
+        /// capacity is skipped for `backoff_initial`, doubling; the flavor waits only when all zones are full. Builders and
         /// central managers take the first.
         availability_zones [For("ehos"), Also("availability_zone")]: Vec<String> = Vec::new(), "the cloud's choice";
         /// Server group of nodes, name or id; `ehos cloud setup` creates a missing one. The members have a quota of their own,

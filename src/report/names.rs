@@ -80,9 +80,9 @@ scaling::names! {
         /// No node matches.
         NoMatch = "no_match",
         /// Nodes that were created for the jobs stayed unclaimed.
-        Refused = "refused",
+        Refused = "left_unclaimed" | "refused",
         /// No node could be created.
-        NothingMade = "nothing_made",
+        NothingMade = "nothing_created" | "nothing_made",
         /// The schedd runs as many jobs as it may.
         MaxJobsRunning = "max_jobs_running",
         /// A request cannot be understood.
@@ -100,9 +100,9 @@ scaling::names! {
         /// Claimed slots are.
         FitsClaimed = "fits_claimed",
         /// Nodes that start are.
-        FitsComing = "fits_coming",
+        FitsComing = "fits_starting" | "fits_coming",
         /// Nodes whose drain is cancelled are.
-        FitsTakenBack = "fits_taken_back",
+        FitsTakenBack = "fits_cancelled_drain" | "fits_taken_back",
         /// A node that this tick creates is.
         FitsNew = "fits_new",
         /// This tick creates nodes.
@@ -152,11 +152,11 @@ scaling::names! {
         /// The cloud does not answer.
         CloudUnknown = "cloud_unknown",
         /// The cloud has never answered.
-        NeverSeen = "never_seen",
+        NeverSeen = "nodes_unknown" | "never_seen",
         /// The cloud does not have the flavor.
         FlavorUnknown = "flavor_unknown",
         /// Ports, volumes or server groups are not known.
-        SecondaryQuotaUnknown = "parts_unknown",
+        SecondaryQuotaUnknown = "quota_unknown" | "parts_unknown",
     }
 }
 
@@ -170,7 +170,7 @@ scaling::names! {
         /// A schedd does not answer.
         ScheddUnknown = "schedd_unknown",
         /// Many nodes are silent.
-        NodesVanished = "nodes_vanished",
+        NodesVanished = "nodes_silent" | "nodes_vanished",
     }
 }
 

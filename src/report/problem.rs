@@ -41,7 +41,7 @@ pub enum NoticeKind {
     Brake,
     /// Jobs run on deleted machines.
     StrandedJobs,
-    #[serde(rename = "unseen")]
+    #[serde(alias = "unseen")]
     UnknownSource,
     /// Jobs wait for nodes, and every create fails.
     NothingAchieved,
@@ -363,7 +363,7 @@ mod tests {
         let why =
             json!({"reason": "limited", "text": "no node", "jobs": 3, "limit": {"name": name}});
         json!([{"request": {"cpus": 1, "memory_mb": 1, "disk_kb": 1, "gpus": 0}, "jobs": 3, "waiting_seconds": 9,
-            "why": [why]}])
+            "reasons": [why]}])
     }
 
     fn action(result: &str) -> Value {
@@ -379,12 +379,12 @@ mod tests {
             "max_actions",
             "unproven",
         ] {
-            assert_eq!(kinds(json!({"groups": limited_by(name)})), [], "{name}");
+            assert_eq!(kinds(json!({"job_groups": limited_by(name)})), [], "{name}");
         }
         for name in BrokenLimit::ALL.iter().map(|one| one.as_str()) {
             let groups = limited_by(name);
             assert_eq!(
-                kinds(json!({"groups": groups})),
+                kinds(json!({"job_groups": groups})),
                 [NoticeKind::NothingAchieved],
                 "{name}"
             );
@@ -400,11 +400,11 @@ mod tests {
         );
         assert_eq!(kinds(json!({"actions": action("changed")})), []);
         assert_eq!(
-            kinds(json!({"actions": action("done"), "groups": groups})),
+            kinds(json!({"actions": action("done"), "job_groups": groups})),
             []
         );
-        let coming = json!([{"node": "n", "name": "n", "cloud": "c", "flavor": "f", "phase": "booting", "fate": "keeps"}]);
-        assert_eq!(kinds(json!({"nodes": coming, "groups": groups})), []);
+        let coming = json!([{"node": "n", "name": "n", "cloud": "c", "flavor": "f", "phase": "booting", "decision": "keep"}]);
+        assert_eq!(kinds(json!({"nodes": coming, "job_groups": groups})), []);
     }
 
     #[test]
@@ -422,8 +422,8 @@ mod tests {
     #[test]
     fn a_brake_says_for_its_source_too() {
         let brake = json!([{"brake": "collector_unknown", "text": "it does not answer", "stops_creates": true}]);
-        let unseen = json!([{"source": "collector", "why": "it does not answer"}, {"source": "cloud a", "why": "x"}]);
-        let kinds = kinds(json!({"brakes": brake, "unseen": unseen}));
+        let unseen = json!([{"source": "collector", "cause": "it does not answer"}, {"source": "cloud a", "cause": "x"}]);
+        let kinds = kinds(json!({"brakes": brake, "unknown_sources": unseen}));
         assert_eq!(kinds, [NoticeKind::UnknownSource, NoticeKind::Brake]);
     }
 }

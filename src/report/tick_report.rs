@@ -31,7 +31,7 @@ use scaling::submitter::Submitters;
 use scaling::totals::Totals;
 
 /// The version of the JSON layout: raised when a field changes its meaning or is removed.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// Why, as a program sees it.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -162,7 +162,11 @@ pub struct Queue {
     /// Of these, the ones for which a limit keeps nodes from being made.
     pub limited: u64,
     /// Jobs of factories that are not in the queue yet (late materialization).
-    #[serde(skip_serializing_if = "is_zero")]
+    #[serde(
+        rename = "unmaterialized",
+        alias = "to_come",
+        skip_serializing_if = "is_zero"
+    )]
     pub to_come: u64,
 }
 
@@ -189,6 +193,7 @@ pub struct NodeReport {
     pub startd: Option<StartdFigures>,
     pub phase: Named<PhaseName>,
     /// What happened to it.
+    #[serde(rename = "decision", alias = "fate")]
     pub fate: Named<NodeDecision>,
     #[serde(flatten)]
     pub why: ReasonReport,
@@ -238,7 +243,12 @@ pub struct JobGroupReport {
     /// What each job asks for.
     pub request: Resources,
     /// A digest of what they need besides.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[serde(
+        default,
+        rename = "requirements",
+        alias = "needs",
+        skip_serializing_if = "String::is_empty"
+    )]
     pub needs: String,
     /// What they ask for depends on the machine.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -253,6 +263,7 @@ pub struct JobGroupReport {
     /// For how long the longest waiting one has.
     pub waiting_seconds: u64,
     /// Where they go, or why they do not.
+    #[serde(rename = "reasons", alias = "why")]
     pub why: Vec<ReasonReport>,
 }
 
@@ -285,6 +296,7 @@ pub struct BuilderReport {
     /// Its server's name.
     pub name: String,
     pub cloud: String,
+    #[serde(rename = "decision", alias = "fate")]
     pub fate: Named<NodeDecision>,
     #[serde(flatten)]
     pub why: ReasonReport,
@@ -314,6 +326,7 @@ pub struct LeftoverReport {
     pub cloud: String,
     /// The UUID of its server, where that is known.
     pub server: Option<String>,
+    #[serde(rename = "decision", alias = "fate")]
     pub fate: Named<NodeDecision>,
     #[serde(flatten)]
     pub why: ReasonReport,
@@ -343,6 +356,7 @@ pub struct FloatingIpReport {
     pub node: String,
     /// The UUID of the node's server.
     pub server: String,
+    #[serde(rename = "decision", alias = "fate")]
     pub fate: Named<NodeDecision>,
     #[serde(flatten)]
     pub why: ReasonReport,
@@ -378,6 +392,16 @@ pub struct ActionReport {
 }
 
 impl TickReport {
+    /// Reads one of this layout or an older one, whose names serde knows as aliases.
+    ///
+    /// # Errors
+    /// It is no JSON, or not a report.
+    pub fn read(text: &[u8]) -> serde_json::Result<TickReport> {
+        let mut report: TickReport = serde_json::from_slice(text)?;
+        report.version = report.version.max(VERSION);
+        Ok(report)
+    }
+
     /// The second pass of a tick, with what failed in the first: for those who read the last record alone.
     #[must_use]
     pub fn after(&self, first: &TickReport) -> TickReport {
@@ -390,8 +414,6 @@ impl TickReport {
         }
     }
 }
-
-impl TickReport {}
 
 impl ActionReport {
     /// Whether it failed, and something depends on it.
@@ -464,6 +486,7 @@ pub struct TickReport {
     /// What an operator should know.
     pub notices: Vec<String>,
     /// What did not answer or is not there.
+    #[serde(rename = "unknown_sources", alias = "unseen")]
     pub unseen: Vec<UnknownSource>,
     /// What stops deletes.
     pub brakes: Vec<BrakeReport>,
@@ -493,6 +516,7 @@ pub struct TickReport {
     #[serde(serialize_with = "sorted")]
     pub floating_ips: Vec<FloatingIpReport>,
     /// Waiting jobs with equal requests.
+    #[serde(rename = "job_groups", alias = "groups")]
     pub groups: Vec<JobGroupReport>,
     /// What was done.
     pub actions: Vec<ActionReport>,

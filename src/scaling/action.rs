@@ -84,7 +84,7 @@ pub enum Expected {
     /// Never joined. Its ads may be hidden, so a schedd that lists a job on the node prevents the delete.
     NeverJoined {
         /// Every schedd answered the observation. One that does not answer before the delete keeps the node then; else the
-        /// planner has judged without it (`unknown_grace`).
+        /// planner has judged without it (`schedd_grace`).
         schedds_known: bool,
     },
     /// Older than `max_lifetime` and `max_lifetime_kill`: whatever runs on it.

@@ -253,8 +253,8 @@ pub struct Rates {
     pub node_cost: f64,
     /// The same in cores.
     node_cores: f64,
-    /// See [`Policy::hold_up`].
-    pub hold_up: f64,
+    /// See [`Policy::straggler_overhead`].
+    pub straggler_overhead: f64,
 }
 
 impl Rates {
@@ -277,14 +277,14 @@ impl Rates {
             } else {
                 CORES_OF_A_NODE
             },
-            hold_up: policy.hold_up,
+            straggler_overhead: policy.straggler_overhead,
         }
     }
 
     /// How much longer a node is kept that runs `jobs` side by side than each of them needs it, as a factor.
     #[allow(clippy::cast_precision_loss)] // Nobody has a node for 2^53 jobs.
     fn held_up(&self, jobs: u64) -> f64 {
-        1.0 + self.hold_up * (jobs.max(1) as f64).log2()
+        1.0 + self.straggler_overhead * (jobs.max(1) as f64).log2()
     }
 
     /// What a node that costs `price` costs for each core of demand, an hour, when it runs `jobs` that are worth
@@ -318,7 +318,7 @@ mod tests {
         let policy = Policy {
             core_price,
             node_cost,
-            hold_up: 0.0,
+            straggler_overhead: 0.0,
             ..Policy::new("c")
         };
         Rates::new(&policy, prices)
@@ -347,7 +347,7 @@ mod tests {
         assert!(large < small, "{large} {small}");
         assert!(rates.unused_share(100.0, 100, 1.0) < rates.unused_share(1.0, 1, 1.0));
         let held_up = Rates {
-            hold_up: 0.1,
+            straggler_overhead: 0.1,
             ..rates
         };
         let large = held_up.cost_per_cpu_hour(100.0, 100, 100.0);

@@ -14,7 +14,7 @@ sentences! {
 /// A safety condition that blocks drains and deletes, with its numbers.
 #[serde(tag = "brake")]
 pub enum Brake {
-    CollectorUnknown "collector_unknown" { why: String } => "collector unknown: {why}";
+    CollectorUnknown "collector_unknown" { #[serde(rename = "cause")] why: String } => "collector unknown: {why}";
     CollectorYoung "collector_young" {
         up_seconds: Seconds, collector_grace_seconds: Seconds,
         /** No startd can be missing, so creates do not wait. */
@@ -22,9 +22,9 @@ pub enum Brake {
     } => "the collector started {up_seconds} ago; waiting until {collector_grace_seconds} (collector_grace), when every \
         startd has reported{}",
         when(*creates_continue, "; creates continue: no node that has joined is missing, and the pool never had an unmanaged machine");
-    ScheddUnknown "schedd_unknown" { schedd: String, why: String, unknown_seconds: Seconds } =>
+    ScheddUnknown "schedd_unknown" { schedd: String, #[serde(rename = "cause")] why: String, unknown_seconds: Seconds } =>
         "schedd {schedd} unknown for {unknown_seconds}: {why}";
-    NodesVanished "nodes_vanished" {
+    NodesVanished "nodes_silent" {
         silent: u64, joined: u64,
         /** Nodes that were created since then are silent too, so further nodes would not help. */
         #[serde(skip_serializing_if = "std::ops::Not::not")] new_too: bool,
@@ -110,7 +110,7 @@ fn collector(
     }
 }
 
-/// A schedd that does not answer may have jobs for the idle nodes, until `unknown_grace` has passed.
+/// A schedd that does not answer may have jobs for the idle nodes, until `schedd_grace` has passed.
 fn schedds(observation: &Observation, policy: &Policy, state: &State) -> Option<Brake> {
     observation.pool.schedds.iter().find_map(|(name, schedd)| {
         let Observed::Unknown(why) = schedd else {
@@ -121,7 +121,7 @@ fn schedds(observation: &Observation, policy: &Policy, state: &State) -> Option<
             .get(name)
             .map(|since| state.now.since(*since))
             .unwrap_or_default();
-        (unknown_for < policy.unknown_grace).then(|| Brake::ScheddUnknown {
+        (unknown_for < policy.schedd_grace).then(|| Brake::ScheddUnknown {
             schedd: name.clone(),
             why: why.clone(),
             unknown_seconds: seconds(unknown_for),
@@ -164,7 +164,7 @@ fn vanished(policy: &Policy, state: &State, nodes: &[Node<'_>]) -> Option<Brake>
     let joined = silent + nodes.iter().filter(heard).count() as u64;
     #[allow(clippy::cast_precision_loss)] // Counts of nodes.
     let too_many =
-        silent > policy.vanish_count && silent as f64 > policy.vanish_share * joined as f64;
+        silent > policy.max_silent_count && silent as f64 > policy.max_silent_share * joined as f64;
     too_many.then_some(Brake::NodesVanished {
         silent,
         joined,

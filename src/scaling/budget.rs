@@ -214,6 +214,7 @@ pub struct CloudCost {
     /// This month until now.
     pub spent_this_month: Money,
     /// What runs, in the hour that comes, as far as it belongs to this month.
+    #[serde(rename = "committed", alias = "coming")]
     pub coming: Money,
     /// Nodes whose flavors have no price: not counted.
     pub nodes_without_price: u64,
@@ -227,6 +228,7 @@ pub struct SubmitterCost {
     /// This month until now.
     pub spent_this_month: Money,
     /// The coming hour, as far as it belongs to this month.
+    #[serde(rename = "committed", alias = "coming")]
     pub coming: Money,
 }
 
@@ -273,6 +275,7 @@ pub struct BudgetSpent {
     /// Spent until now.
     pub spent: Money,
     /// What runs costs in the hour that comes.
+    #[serde(rename = "committed", alias = "coming")]
     pub coming: Money,
 }
 

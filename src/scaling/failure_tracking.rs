@@ -1,9 +1,9 @@
 //! Failures of node types: backoff, and the protected mode of a node type that is broken.
 //!
-//! Every failure delays the next node of the type longer, up to `backoff_longest`. Protected mode follows only failures that
+//! Every failure delays the next node of the type longer, up to `backoff_max`. Protected mode follows only failures that
 //! show a broken type: a message about image, flavor or user data, a server that ran and never joined, or an unknown cause
 //! while nodes of another type of the same cloud join. The failures are reset when a node of the type joins and runs jobs,
-//! by `ehos resume`, and `failure_memory` after the last one. Only the first two end protected mode.
+//! by `ehos resume`, and `backoff_reset` after the last one. Only the first two end protected mode.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -116,8 +116,8 @@ impl NodeTypeState {
 }
 
 impl State {
-    /// Counts a failure of what was asked for at `asked_for`: the next node of the kind waits for `backoff_first`, doubling to
-    /// `backoff_longest`, and so on without an end. After `protect_after` of those that show that the kind is broken there
+    /// Counts a failure of what was asked for at `asked_for`: the next node of the kind waits for `backoff_initial`, doubling to
+    /// `backoff_max`, and so on without an end. After `protect_after` of those that show that the kind is broken there
     /// is none. What was asked for before the last failure that was counted says nothing new: several failures of one tick
     /// count once.
     pub fn count_failure(
@@ -167,13 +167,13 @@ impl State {
         })
     }
 
-    /// Forgets failures whose last is older than `failure_memory`, but for those that made a kind protected.
+    /// Forgets failures whose last is older than `backoff_reset`, but for those that made a kind protected.
     pub(super) fn forget_failures(&mut self, policy: &Policy) {
         let now = self.now;
         for memory in &mut self.node_types {
             let old = memory
                 .failed_at
-                .is_some_and(|at| now.since(at) >= policy.failure_memory);
+                .is_some_and(|at| now.since(at) >= policy.backoff_reset);
             if old && memory.protected.is_none() {
                 memory.reset_failures();
             }

@@ -75,8 +75,10 @@ pub struct CoreFigures {
     /// Of nodes that take jobs, those that are free.
     pub free: u64,
     /// Of machines in the pool that are not ehos's.
+    #[serde(rename = "unmanaged", alias = "others")]
     pub others: u64,
     /// Of these, the ones that are claimed.
+    #[serde(rename = "unmanaged_claimed", alias = "others_claimed")]
     pub others_claimed: u64,
 }
 
@@ -167,6 +169,7 @@ pub struct PauseFigures {
     /// For how long yet.
     pub seconds: u64,
     /// What it said.
+    #[serde(rename = "cause", alias = "why")]
     pub why: String,
 }
 

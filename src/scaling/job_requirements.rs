@@ -115,7 +115,12 @@ pub struct JobGroupKey {
     #[serde(flatten)]
     pub request: Resources,
     /// What they need besides.
-    #[serde(default, skip_serializing_if = "RequirementsDigest::is_empty")]
+    #[serde(
+        default,
+        rename = "requirements",
+        alias = "needs",
+        skip_serializing_if = "RequirementsDigest::is_empty"
+    )]
     pub needs: RequirementsDigest,
 }
 

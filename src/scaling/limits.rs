@@ -18,10 +18,10 @@ sentences! {
 pub enum Limit {
     NodesMax "nodes_max" { nodes_max: u64 } => "nodes_max {nodes_max}";
     CloudNodesMax "cloud_nodes_max" { cloud: String, nodes_max: u64 } => "nodes_max {nodes_max} of cloud {cloud}";
-    Instances "instances" { cloud: String, left: u64, kept: u64 } =>
+    Instances "instances" { cloud: String, left: u64, #[serde(rename = "reserved")] kept: u64 } =>
         "instances quota of cloud {cloud}: {left} left (min_instances {kept})";
-    Cores "cores" { cloud: String, left: u64, kept: u64 } => "cores quota of cloud {cloud}: {left} left (min_cores {kept})";
-    Ram "ram" { cloud: String, left_mb: u64, kept_mb: u64 } =>
+    Cores "cores" { cloud: String, left: u64, #[serde(rename = "reserved")] kept: u64 } => "cores quota of cloud {cloud}: {left} left (min_cores {kept})";
+    Ram "ram" { cloud: String, left_mb: u64, #[serde(rename = "reserved_mb")] kept_mb: u64 } =>
         "RAM quota of cloud {cloud}: {left_mb} MB left (min_ram {kept_mb} MB)";
     SubmitterNodesMax "submitter_nodes_max" { submitter: Submitter, nodes_max: u64 } => "nodes_max {nodes_max} of {submitter}";
     SubmitterCoresMax "submitter_cores_max" { submitter: Submitter, cores_max: u64, cores: u64 } =>
@@ -34,20 +34,20 @@ pub enum Limit {
     BudgetPerMonth "budget_per_month" {
         /** All clouds when absent. */ #[serde(skip_serializing_if = "Option::is_none")] cloud: Option<String>,
         #[serde(skip_serializing_if = "Option::is_none")] submitter: Option<Submitter>,
-        budget: Money, spent: Money, coming: Money,
+        budget: Money, spent: Money, #[serde(rename = "committed")] coming: Money,
     } => "budget.per_month {budget}{}: {spent} spent, {coming} committed for the next hour", of(cloud, submitter);
     Backoff "backoff" { cloud: String, flavor: String, seconds: Seconds, failure: String } =>
         "backoff of {flavor} in {cloud} for {seconds} after: {failure}";
     Protected "protected" { cloud: String, flavor: String, failures: u32, failure: String } =>
         "protected mode of {flavor} in {cloud} after {failures} consecutive failures, the last: {failure}; correct the \
          cause, then run `ehos resume {cloud}`";
-    Pause "pause" { cloud: String, seconds: Seconds, why: String } => "pause of cloud {cloud} for {seconds} after: {why}";
+    Pause "pause" { cloud: String, seconds: Seconds, #[serde(rename = "cause")] why: String } => "pause of cloud {cloud} for {seconds} after: {why}";
     Unproven "unproven" { cloud: String, flavor: String, unjoined: u64 } =>
         "max_unproven: {unjoined} of {flavor} in {cloud} not joined yet";
     MaxActions "max_actions" { max_actions: u64 } => "max_actions {max_actions} per minute";
     CloudUnknown "cloud_unknown" { cloud: String } => "unknown state of cloud {cloud}";
     Retire "retire" { cloud: String } => "retire: true of cloud {cloud}";
-    NeverSeen "never_seen" { cloud: String } =>
+    NeverSeen "nodes_unknown" { cloud: String } =>
         "unknown node count of cloud {cloud}, which has not answered since the state file was created";
     FlavorUnknown "flavor_unknown" { cloud: String, flavor: String } =>
         "unknown flavor {flavor} of cloud {cloud}";
@@ -58,7 +58,7 @@ pub enum Limit {
         "volume size quota of cloud {cloud}: {left_gb} GB left, {each_gb} GB per node";
     ServerGroupMembers "server_group_members" { cloud: String, left: u64 } =>
         "server group quota of cloud {cloud}: {left} members left";
-    SecondaryQuotaUnknown "parts_unknown" { cloud: String, why: String } => "unknown quota of cloud {cloud}: {why}";
+    SecondaryQuotaUnknown "quota_unknown" { cloud: String, #[serde(rename = "cause")] why: String } => "unknown quota of cloud {cloud}: {why}";
 }
 }
 

@@ -1,9 +1,9 @@
 //! Names that programs read, as types.
 
-/// Declares an enum with its name on the wire beside each variant.
+/// Declares an enum with its name on the wire beside each variant, and names of older layouts, which are only read.
 #[macro_export]
 macro_rules! names {
-    ($(#[$meta:meta])* pub enum $type:ident { $($(#[$doc:meta])* $variant:ident = $name:literal,)* }) => {
+    ($(#[$meta:meta])* pub enum $type:ident { $($(#[$doc:meta])* $variant:ident = $name:literal $(| $old:literal)*,)* }) => {
         $(#[$meta])*
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
         pub enum $type {
@@ -37,8 +37,10 @@ macro_rules! names {
         impl<'de> serde::Deserialize<'de> for $type {
             fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<$type, D::Error> {
                 let name = String::deserialize(from)?;
-                let known = $type::ALL.iter().copied().find(|one| one.as_str() == name);
-                known.ok_or_else(|| serde::de::Error::custom("an unknown name"))
+                match name.as_str() {
+                    $($name $(| $old)* => Ok($type::$variant),)*
+                    _ => Err(serde::de::Error::custom("an unknown name")),
+                }
             }
         }
     };
@@ -66,7 +68,7 @@ names! {
         /// No update in the collector for three update intervals.
         Silent = "silent",
         /// Not known, because a source does not answer.
-        Unheard = "unheard",
+        Unheard = "unknown" | "unheard",
         /// The server is paused, suspended or shelved.
         Inactive = "inactive",
         /// Silent after its token expired.
@@ -86,7 +88,7 @@ names! {
         /// The delete was sent.
         Deleting = "deleting",
         /// The server does not exist any more.
-        Gone = "gone",
+        Gone = "deleted" | "gone",
         /// The server never existed.
         Lapsed = "lapsed",
     }
@@ -113,7 +115,7 @@ names! {
         /// A startd is drained.
         Drain = "drain",
         /// A drain is cancelled.
-        CancelDrain = "cancel drain",
+        CancelDrain = "cancel_drain" | "cancel drain",
         /// Ads are invalidated.
         Invalidate = "invalidate",
         /// A negotiation cycle is requested.

@@ -10,7 +10,7 @@
 //! ad, and no schedd that lists the job: `lost_job_timeout`, for a schedd that is not queried may run
 //! it.
 //!
-//! A node within `token_margin` of its token's expiry serves no demand and counts neither for
+//! A node within `token_renew_before` of its token's expiry serves no demand and counts neither for
 //! nodes_min nor nodes_spare. The expiry must be observed for an hour before, for ages may be of
 //! this machine's clock.
 

@@ -110,19 +110,19 @@ names! {
     /// The decision for a node in this tick.
     pub enum NodeDecision {
         /// It stays as it is.
-        Keep = "keeps",
+        Keep = "keep" | "keeps",
         /// It is created.
-        Create = "creates",
+        Create = "create" | "creates",
         /// It is drained.
-        Drain = "drains",
+        Drain = "drain" | "drains",
         /// Its drain is cancelled.
-        CancelDrain = "returns",
+        CancelDrain = "cancel_drain" | "returns",
         /// Its server is deleted.
-        Delete = "deletes",
+        Delete = "delete" | "deletes",
         /// Its server is gone; it is forgotten.
-        Forget = "forgets",
+        Forget = "forget" | "forgets",
         /// A floating IP: it is disassociated from its node, and stays the project's.
-        Disassociate = "frees",
+        Disassociate = "disassociate" | "frees",
     }
 }
 
@@ -147,6 +147,7 @@ pub struct NodeEntry {
     /// Where it is in its life, in a word.
     pub phase: PhaseName,
     /// What happens to it.
+    #[serde(rename = "decision")]
     pub fate: NodeDecision,
     /// The reason.
     #[serde(flatten)]
@@ -165,6 +166,7 @@ pub struct BuilderEntry {
     /// Its cloud.
     pub cloud: CloudName,
     /// What happens to it.
+    #[serde(rename = "decision")]
     pub fate: NodeDecision,
     /// The reason.
     #[serde(flatten)]
@@ -185,6 +187,7 @@ pub struct LeftoverEntry {
     /// The UUID of the server that it was made for, where that is known.
     pub server: Option<String>,
     /// What happens to it.
+    #[serde(rename = "decision")]
     pub fate: NodeDecision,
     /// The reason.
     #[serde(flatten)]
@@ -205,6 +208,7 @@ pub struct FloatingIpEntry {
     /// The UUID of the node's server.
     pub server: String,
     /// What happens to it.
+    #[serde(rename = "decision")]
     pub fate: NodeDecision,
     /// The reason.
     #[serde(flatten)]
@@ -217,7 +221,10 @@ pub struct JobGroupEntry {
     /// What each job asks for.
     pub request: Resources,
     /// A digest of what they need besides room (Requirements); groups with another one are other groups.
-    #[serde(skip_serializing_if = "RequirementsDigest::is_empty")]
+    #[serde(
+        rename = "requirements",
+        skip_serializing_if = "RequirementsDigest::is_empty"
+    )]
     pub needs: RequirementsDigest,
     /// What they ask for depends on the machine: each kind of node has a request of its own.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
@@ -233,6 +240,7 @@ pub struct JobGroupEntry {
     /// For how long the longest waiting one has.
     pub waiting_seconds: u64,
     /// Where they go, or why they do not.
+    #[serde(rename = "reasons")]
     pub why: Vec<Reason>,
 }
 
@@ -242,6 +250,7 @@ pub struct UnknownSource {
     /// Its name.
     pub source: Source,
     /// The reason.
+    #[serde(rename = "cause", alias = "why")]
     pub why: String,
 }
 
@@ -281,6 +290,7 @@ pub struct Plan {
     /// Floating IPs that lead to nodes, with `purge_floating_ips`.
     pub floating_ips: Vec<FloatingIpEntry>,
     /// Every group of waiting jobs, the largest request first.
+    #[serde(rename = "job_groups")]
     pub groups: Vec<JobGroupEntry>,
     /// What stops deletes.
     pub brakes: Vec<Brake>,
@@ -295,6 +305,7 @@ pub struct Plan {
     /// The window of `schedules` that holds.
     pub window: Option<ActiveWindow>,
     /// What did not answer or is not there.
+    #[serde(rename = "unknown_sources")]
     pub unseen: Vec<UnknownSource>,
     /// How many sources did.
     #[serde(skip)]

@@ -26,10 +26,10 @@ pub enum ScaleDown {
     #[default]
     Drain,
     /// They end by themselves: ehos has no right to drain.
-    Node,
+    SelfShutdown,
 }
 
-words!(ScaleDown: Drain "drain", Node "node");
+words!(ScaleDown: Drain "drain", SelfShutdown "self-shutdown");
 
 const fn minutes(minutes: u64) -> Duration {
     Duration::from_secs(minutes * 60)
@@ -52,7 +52,7 @@ settings! {
         /// Cost of each node for an hour besides its price, in the same money.
         node_cost: Option<f64> = None, "a quarter of the cheapest core";
         /// How much longer a node is kept, as a share, with each doubling of the jobs that it runs at the same time.
-        hold_up: f64 = 0.0;
+        straggler_overhead [Was("hold_up")]: f64 = 0.0;
         /// Creates and deletes in a minute, and as many drains.
         max_actions [Positive]: u64 = 20;
         /// A surplus node is drained when it has been idle for this long, or will have been before the middle of the time
@@ -72,7 +72,7 @@ settings! {
         /// heard of and no unmanaged machine was ever seen.
         collector_grace: Duration = minutes(6);
         /// A schedd that is unknown for longer no longer keeps idle nodes.
-        unknown_grace: Duration = minutes(60);
+        schedd_grace [Was("unknown_grace")]: Duration = minutes(60);
         /// A delete that is not done after this time is requested again.
         delete_timeout [Positive]: Duration = minutes(5);
         /// Longest time until a negotiation cycle has considered a job: at least NEGOTIATOR_INTERVAL of the pool (10 s of
@@ -89,24 +89,24 @@ settings! {
         /// `ehos resume CLOUD` or until one of its nodes joins (protected mode).
         protect_after [Positive]: u64 = 5;
         /// Failures are forgotten when the last one is older than this.
-        failure_memory: Duration = minutes(180);
+        backoff_reset [Was("failure_memory")]: Duration = minutes(180);
         /// First backoff of a node type after a failure; each further one is twice as long.
-        backoff_first [Positive]: Duration = minutes(5);
+        backoff_initial [Positive, Was("backoff_first")]: Duration = minutes(5);
         /// Longest backoff.
-        backoff_longest: Duration = minutes(60);
-        /// Deletes stop when more than this share of the nodes, and more than `vanish_count`, become silent at once.
-        vanish_share [Share]: f64 = 0.45;
-        /// See `vanish_share`.
-        vanish_count: u64 = 3;
+        backoff_max [Was("backoff_longest")]: Duration = minutes(60);
+        /// Deletes stop when more than this share of the nodes, and more than `max_silent_count`, become silent at once.
+        max_silent_share [Share, Was("vanish_share")]: f64 = 0.45;
+        /// See `max_silent_share`.
+        max_silent_count [Was("vanish_count")]: u64 = 3;
         /// How long ehos creates no further node for a job group after a node created for it stayed unclaimed.
-        refusal_memory: Duration = minutes(60);
+        unclaimed_backoff [Was("refusal_memory")]: Duration = minutes(60);
         /// `true`: ehos disassociates floating IPs from nodes, for clouds that give one to each server; see
         /// [below](#floating-ips).
         purge_floating_ips: bool = false;
         /// A node gets no new demand, and is replaced when it is idle, this long before its token expires.
-        token_margin: Duration = minutes(7 * 24 * 60);
+        token_renew_before [Was("token_margin")]: Duration = minutes(7 * 24 * 60);
         /// A node of nearly this age takes no new jobs, and is replaced when it is idle. The time must be longer than `boot_timeout`, and at most
-        /// `condor.token_lifetime` less `token_margin`. See [below](#node-lifetime).
+        /// `condor.token_lifetime` less `token_renew_before`. See [below](#node-lifetime).
         max_lifetime [Positive]: Option<Duration> = None, "no limit";
         /// **ehos ends jobs** on a node that is older than `max_lifetime` by this much: it deletes the node.
         max_lifetime_kill [Positive]: Option<Duration> = None, "never";
@@ -243,10 +243,10 @@ impl Policy {
         self.scale_down == ScaleDown::Drain
     }
 
-    /// How long to wait after so many failures in a row and one more: `backoff_first`, doubling to `backoff_longest`.
+    /// How long to wait after so many failures in a row and one more: `backoff_initial`, doubling to `backoff_max`.
     pub(crate) fn backoff(&self, failures: u32) -> Duration {
-        let wait = self.backoff_first.saturating_mul(1 << failures.min(16));
-        wait.min(self.backoff_longest)
+        let wait = self.backoff_initial.saturating_mul(1 << failures.min(16));
+        wait.min(self.backoff_max)
     }
 
     /// The policy of one cloud.

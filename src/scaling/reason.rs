@@ -27,13 +27,13 @@ pub enum Reason {
     NeededByDemand "needed_by_demand" { jobs: u64 } => "needed for {}", count(*jobs, "waiting job");
     IdleNotLongEnough "idle_not_long_enough" { idle_seconds: Seconds, idle_timeout_seconds: Seconds } =>
         "idle for {idle_seconds} (idle_timeout {idle_timeout_seconds})";
-    SelfShutdown "ends_itself" { idle_seconds: Seconds, idle_timeout_seconds: Seconds } =>
+    SelfShutdown "self_shutdown" { idle_seconds: Seconds, idle_timeout_seconds: Seconds } =>
         "idle for {idle_seconds}, shuts itself down after {idle_timeout_seconds} without a claim (idle_timeout)";
     Spare "spare" { nodes_spare: u64, #[serde(skip_serializing_if = "Option::is_none")] percent: Option<u64> } =>
         "{}{}", one_of(*nodes_spare, "spare node"), share(*percent);
     Paid "paid" { idle_seconds: Seconds, paid_seconds_left: Seconds } =>
         "idle for {idle_seconds}, billing period paid for another {paid_seconds_left}";
-    ExpiredWaiting "outlived_waits" { age_seconds: Seconds, max_lifetime_seconds: Seconds } =>
+    ExpiredWaiting "expired_waiting" { age_seconds: Seconds, max_lifetime_seconds: Seconds } =>
         "expired: {age_seconds} old (max_lifetime {max_lifetime_seconds}); waits until other nodes are replaced";
     Minimum "minimum" { nodes_min: u64 } => "kept for nodes_min {nodes_min}";
     Silent "silent" { silent_seconds: Seconds, lost_timeout_seconds: Seconds, job_listed: bool } =>
@@ -48,7 +48,7 @@ pub enum Reason {
     SilentAdopted "silent_adopted" { silent_seconds: Seconds, lost_job_timeout_seconds: Seconds } =>
         "adopted {silent_seconds} ago and silent since, earlier jobs may still run; \
          lost after {lost_job_timeout_seconds} (lost_job_timeout)";
-    Unheard "unheard" { cause: Unheard } => "unknown: {cause}";
+    Unheard "unknown" { cause: Unheard } => "unknown: {cause}";
     NoSlot "no_slot" => "not drained: its startd has no slot that condor_drain could name";
     NotActive "not_active" { status: String } => "not drained: Nova reports {status}";
     Inactive "inactive" { status: String, job: JobListed } =>
@@ -58,7 +58,7 @@ pub enum Reason {
         silent_seconds: Seconds, unlisted_seconds: Seconds, lost_job_timeout_seconds: Seconds, job_left: JobLeft,
     } => "unreachable for {silent_seconds}: its token expired, and the collector rejects its updates; {}",
         what_is_left(*job_left, *unlisted_seconds, *lost_job_timeout_seconds);
-    TakesNoJobs "takes_no_jobs" { closed_seconds: Seconds } => "unclaimed, START is False for {closed_seconds}";
+    TakesNoJobs "start_false" { closed_seconds: Seconds } => "unclaimed, START is False for {closed_seconds}";
     DrainedByOther "drained_by_other" { drain_reason: String } =>
         "drained outside ehos ({drain_reason:?}); ehos neither cancels the drain nor deletes the node";
     DrainNotComplete "drain_not_complete" => "draining";
@@ -86,8 +86,8 @@ pub enum Reason {
     CloudUnknown "cloud_unknown" => "its cloud does not answer; kept as last observed";
     ServerUnread "server_unread" => "Nova's answer about its server is unreadable; kept as last observed";
     DeleteUnderWay "delete_under_way" { seconds: Seconds } => "deleting for {seconds}";
-    DeletedByOther "deleted_by_other" => "deleting, not requested by ehos";
-    GoneFromCloud "gone_from_cloud" => "server deleted, but not by ehos";
+    DeletedByOther "deleting_externally" => "deleting, not requested by ehos";
+    GoneFromCloud "deleted_externally" => "server deleted, but not by ehos";
     IntentLapsed "intent_lapsed" { seconds: Seconds } =>
         "requested {seconds} ago, but Nova never listed the server; intent expired";
     Braked "braked" { brake: String } => "scale-down blocked by a brake: {brake}";
@@ -97,11 +97,11 @@ pub enum Reason {
     // Nodes that ehos drains, deletes or forgets.
     DrainSurplus "drain_surplus" { idle_seconds: Seconds, surplus: u64, nodes_spare: u64 } =>
         "idle for {idle_seconds}, {} (nodes_spare {nodes_spare})", one_of(*surplus, "surplus node");
-    DrainTakesNoJobs "drain_takes_no_jobs" { idle_seconds: Seconds, closed_seconds: Seconds } =>
+    DrainTakesNoJobs "drain_start_false" { idle_seconds: Seconds, closed_seconds: Seconds } =>
         "unclaimed for {idle_seconds}, START is False for {closed_seconds}";
-    DrainTokenEnds "drain_token_ends" { idle_seconds: Seconds, token_left_seconds: Seconds } =>
+    DrainTokenEnds "drain_token_expires" { idle_seconds: Seconds, token_left_seconds: Seconds } =>
         "idle for {idle_seconds}, and its token {}", token_end(*token_left_seconds);
-    DrainExpired "drain_outlived" {
+    DrainExpired "drain_expired" {
         idle_seconds: Seconds, #[serde(skip_serializing_if = "Option::is_none")] closed_seconds: Option<Seconds>,
         age_seconds: Seconds, max_lifetime_seconds: Seconds,
     } => "{}, {age_seconds} old (max_lifetime {max_lifetime_seconds})", idle_or_closed(*idle_seconds, *closed_seconds);
@@ -109,15 +109,15 @@ pub enum Reason {
         "idle for {idle_seconds}, and its cloud has retire: true";
     DrainAboveMaximum "drain_above_maximum" { idle_seconds: Seconds, nodes_max: u64 } =>
         "idle for {idle_seconds}, above nodes_max {nodes_max}";
-    ForcefulExpiration "killed_for_its_age" { age_seconds: Seconds, max_lifetime_seconds: Seconds, claims: u64 } =>
+    ForcefulExpiration "forceful_expiration" { age_seconds: Seconds, max_lifetime_seconds: Seconds, claims: u64 } =>
         "forcefully expired, JOBS END: {age_seconds} old, beyond max_lifetime {max_lifetime_seconds} plus \
          max_lifetime_kill; deleted with {}", count(*claims, "claimed slot");
-    DrainOlderImage "drain_older_image" { idle_seconds: Seconds, image: String, configured_image: String } =>
+    DrainOlderImage "drain_outdated_image" { idle_seconds: Seconds, image: String, configured_image: String } =>
         "idle for {idle_seconds}, outdated image {image} (configured: {configured_image})";
     DrainToTryImage "drain_to_try_image" { idle_seconds: Seconds, image: String, configured_image: String } =>
         "idle for {idle_seconds}, outdated image {image} (configured: {configured_image}); replaced first, to test \
          whether nodes from the configured image join";
-    DrainTakenBack "drain_taken_back" { jobs: u64 } => "drain cancelled: {} can run here", count(*jobs, "waiting job");
+    DrainTakenBack "drain_cancelled" { jobs: u64 } => "drain cancelled: {} can run here", count(*jobs, "waiting job");
     Drained "drained" { #[serde(skip_serializing_if = "Option::is_none")] idle_seconds: Option<Seconds> } =>
         "drained, no claim left{}", after(", idle for ", idle_seconds);
     FailedInCloud "failed_in_cloud" {
@@ -133,7 +133,7 @@ pub enum Reason {
          on it for {unlisted_seconds}";
     DeleteAgain "delete_again" { seconds: Seconds } =>
         "delete accepted {seconds} ago, but the server still exists; repeated";
-    ServerGone "server_gone" => "server deleted; invalidating its ads in the collector";
+    ServerGone "server_deleted" => "server deleted; invalidating its ads in the collector";
 
     // Builders.
     BuilderWithinLifetime "builder_within_lifetime" { age_seconds: Seconds, lifetime_seconds: Seconds } =>
@@ -148,7 +148,7 @@ pub enum Reason {
 
     // Leftovers.
     LeftoverSeenOnce "leftover_seen_once" => "its server no longer exists; deleted when the next tick confirms this";
-    LeftBehind "left_behind" { seconds: Seconds } => "leftover, observed for {seconds}";
+    LeftBehind "leftover" { seconds: Seconds } => "leftover, observed for {seconds}";
     LeftoverUnmarked "leftover_unmarked" { seconds: Seconds } =>
         "attached to no server for {seconds}, and without a mark of this pool; delete it if this pool created it";
     FloatingIpUnused "floating_ip_unused" { seconds: Seconds, unused_after_seconds: Seconds } =>
@@ -168,17 +168,17 @@ pub enum Reason {
     // Job groups.
     FitsFree "fits_free" { jobs: u64 } => "{jobs} can run in free slots";
     FitsClaimed "fits_claimed" { jobs: u64 } => "{jobs} can run in claimed slots that run no job yet";
-    FitsComing "fits_coming" { jobs: u64 } => "{jobs} can run on starting nodes";
-    FitsTakenBack "fits_taken_back" { jobs: u64 } => "{jobs} can run on nodes whose drain is cancelled";
-    NewNodes "new_nodes" { jobs: u64, nodes: u64, kinds: Vec<Made> } =>
+    FitsComing "fits_starting" { jobs: u64 } => "{jobs} can run on starting nodes";
+    FitsTakenBack "fits_cancelled_drain" { jobs: u64 } => "{jobs} can run on nodes whose drain is cancelled";
+    NewNodes "new_nodes" { jobs: u64, nodes: u64, #[serde(rename = "node_types")] kinds: Vec<Made> } =>
         "create {}", creates(*nodes, *jobs, kinds);
     FitsNew "fits_new" { jobs: u64 } => "{jobs} can run on new nodes of other job groups";
     TooLarge "too_large" {
-        asks: Resources, largest: Option<Resources>, #[serde(skip_serializing_if = "Option::is_none")] nearest: Option<Nearest>,
+        #[serde(rename = "request")] asks: Resources, largest: Option<Resources>, #[serde(skip_serializing_if = "Option::is_none")] nearest: Option<Nearest>,
     } => "{}", too_large(asks, largest.as_ref(), nearest.as_ref());
-    NoMatch "no_match" { refused: Vec<Refuses> } => "no match: {}", refusals(refused);
-    NotAnswered "not_answered" { why: String } => "match unknown, so no node is created: {why}";
-    FirstNodeDecides "first_will_tell" { jobs: u64, clause: Option<String> } =>
+    NoMatch "no_match" { #[serde(rename = "mismatches")] refused: Vec<Refuses> } => "no match: {}", refusals(refused);
+    NotAnswered "match_unknown" { #[serde(rename = "cause")] why: String } => "match unknown, so no node is created: {why}";
+    FirstNodeDecides "first_node_decides" { jobs: u64, clause: Option<String> } =>
         "{jobs} waiting until the first node of its type has joined and shows {}",
         clause.as_ref().map_or("its resources".to_owned(), |clause| format!("whether {clause}"));
     ConcurrencyLimit "concurrency_limit" { jobs: u64, concurrency_limit: String, used: String, limit: String } =>
@@ -207,10 +207,10 @@ pub enum Reason {
         owner.as_deref().unwrap_or("an unknown owner");
     Limited "limited" { jobs: u64, nodes: u64, limit: Limit, other_limits: Vec<Limit> } =>
         "{jobs} waiting for {}, limited by {}", count(*nodes, "more node"), by_limits(limit, other_limits);
-    Refused "refused" { jobs: u64 } =>
+    Refused "left_unclaimed" { jobs: u64 } =>
         "{jobs} still idle although a free slot is large enough; no node is created for them until one starts \
          (condor_q -better-analyze shows the cause)";
-    NothingMade "nothing_made" { jobs: u64, brake: String } => "{jobs} waiting, creates blocked by a brake: {brake}";
+    NothingMade "nothing_created" { jobs: u64, brake: String } => "{jobs} waiting, creates blocked by a brake: {brake}";
 }
 }
 

@@ -34,12 +34,12 @@ pub enum SourceKind {
 }
 
 impl SourceKind {
-    /// Each kind, and what its name begins with on the wire.
-    const NAMES: [(SourceKind, &'static str); 13] = [
+    /// Each kind, and the beginning of its name on the wire. The first one is written.
+    const NAMES: [(SourceKind, &'static str); 14] = [
         (SourceKind::Collector, "collector"),
         (SourceKind::Schedd, "schedd "),
         (SourceKind::Jobs, "jobs of "),
-        (SourceKind::Matches, "which jobs would run where"),
+        (SourceKind::Matches, "matches"),
         (SourceKind::Cloud, "cloud "),
         (SourceKind::Leftovers, "leftovers of cloud "),
         (SourceKind::Limits, "limits of cloud "),
@@ -49,6 +49,8 @@ impl SourceKind {
         (SourceKind::Startd, "startd "),
         (SourceKind::Startds, "startds"),
         (SourceKind::Ad, "ad of "),
+        // Layout 1; only read.
+        (SourceKind::Matches, "which jobs would run where"),
     ];
 
     /// Whether sources of this kind have no name of their own.

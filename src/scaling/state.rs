@@ -155,7 +155,7 @@ pub struct BuilderState {
 /// What is remembered of a kind of node.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NodeTypeState {
-    #[serde(rename = "kind")]
+    #[serde(alias = "kind")]
     pub node_type: NodeType,
     /// How many of it have joined.
     pub joined: u64,
@@ -187,6 +187,7 @@ pub struct Pause {
     /// Until when nothing is made in it.
     pub until: TickInstant,
     /// What it said.
+    #[serde(rename = "cause", alias = "why")]
     pub why: String,
 }
 
@@ -207,7 +208,7 @@ pub struct UnclaimedGroup {
 pub struct Replacement {
     pub node: NodeId,
     /// What is to take its place.
-    #[serde(rename = "kind")]
+    #[serde(alias = "kind")]
     pub node_type: NodeType,
     /// When its drain was decided.
     pub at: TickInstant,
@@ -265,7 +266,6 @@ pub struct State {
     #[serde(default)]
     pub leftovers: BTreeMap<String, LeftoverState>,
     /// Kinds of node.
-    #[serde(rename = "kinds")]
     pub node_types: Vec<NodeTypeState>,
     /// In each cloud whose image has not proven itself, the one node that was given up for it.
     #[serde(default)]
@@ -286,7 +286,11 @@ pub struct State {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub clusters: BTreeMap<String, ClusterMarks>,
     /// Since when the nodes_vanished brake is on.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        rename = "nodes_silent",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub vanished: Option<TickInstant>,
     /// The actions of the last minute.
     #[serde(default, skip_serializing_if = "RecentActions::is_empty")]
@@ -295,6 +299,7 @@ pub struct State {
     #[serde(default = "UnmanagedMachines::unknown")]
     pub unmanaged: UnmanagedMachines,
     /// Groups that more nodes would not help.
+    #[serde(rename = "unclaimed_groups")]
     pub refusals: Vec<UnclaimedGroup>,
     /// Nodes that were adopted until then are this pool's: one of them was seen in its collector, or an operator
     /// said so.

@@ -35,6 +35,7 @@ pub struct Totals {
     /// Actions that were not done, by cloud, action and kind of failure.
     pub failures: Vec<FailureTotal>,
     /// Sources that did not answer, each once a tick.
+    #[serde(rename = "unknown_sources", alias = "unseen")]
     pub unseen: Vec<UnseenTotal>,
     /// What nodes have cost, by cloud.
     pub spent: Vec<SpentTotal>,
@@ -65,6 +66,7 @@ pub struct NodeTotal {
     /// Drains that their startds have taken.
     pub drained: u64,
     /// Drains that were cancelled.
+    #[serde(rename = "drains_cancelled", alias = "returned")]
     pub returned: u64,
     /// New nodes that were seen in the collector for the first time.
     pub joined: u64,
@@ -141,7 +143,7 @@ pub const UNSEEN_KINDS: [&str; 11] = [
 fn kind_name(kind: FailureKind) -> &'static str {
     match kind {
         FailureKind::Unknown => "unknown",
-        FailureKind::Later(_) => "later",
+        FailureKind::Later(_) => "rate_limited",
         FailureKind::Quota => "quota",
         FailureKind::Refused(_) | FailureKind::Rejected => "rejected",
         FailureKind::NotIdle => "not_idle",

@@ -22,6 +22,7 @@ pub struct ZoneState {
     /// The end of its backoff, during which other zones are used.
     pub until: TickInstant,
     /// What the cloud said.
+    #[serde(rename = "cause", alias = "why")]
     pub why: String,
 }
 
@@ -67,8 +68,8 @@ impl State {
             .cloned()
     }
 
-    /// Remembers that a zone had no room for what was asked for at `asked_for`, and passes over it for `backoff_first`,
-    /// doubling to `backoff_longest`. True when another zone is left, so that the flavor itself need not wait.
+    /// Remembers that a zone had no room for what was asked for at `asked_for`, and passes over it for `backoff_initial`,
+    /// doubling to `backoff_max`. True when another zone is left, so that the flavor itself need not wait.
     pub fn count_full_zone(
         &mut self,
         node_type: &NodeType,
@@ -119,14 +120,14 @@ impl State {
             .retain(|memory| !memory.is_of(node_type, zone) || memory.failed_at >= asked_for);
     }
 
-    /// Forgets zones whose last failure is older than `failure_memory`, and those that are not configured any more.
+    /// Forgets zones whose last failure is older than `backoff_reset`, and those that are not configured any more.
     pub(super) fn forget_zones(&mut self, policy: &Policy) {
         let now = self.now;
         self.zones.retain(|memory| {
             let configured = policy
                 .cloud(&memory.cloud)
                 .is_some_and(|cloud| cloud.zones.contains(&memory.zone));
-            configured && now.since(memory.failed_at) < policy.failure_memory
+            configured && now.since(memory.failed_at) < policy.backoff_reset
         });
     }
 

@@ -197,10 +197,10 @@ mod tests {
         left.insert("master".to_owned(), Remains::Half { name });
         said.push(words(&left, "ehos master deploy"));
         insta::assert_snapshot!(said.join("\n"), @r"
-        interrupted: nothing is known to stay; to go on with what is there, type: ehos image build
-        interrupted: the builder in cloud lab (id-1) stays and costs; to go on with what is there, type: ehos image build; to delete instead, type: openstack server delete id-1
-        interrupted: the builder in cloud lab (id-1), the builder in cloud sky (id-2) stay and cost; to go on with what is there, type: ehos image build; to delete instead, type: openstack server delete id-1 id-2
-        interrupted: ehos-v1-master has perhaps only a part of what is new; to go on with what is there, type: ehos master deploy
+        interrupted: nothing is known to stay; to continue, run: ehos image build
+        interrupted: the builder in cloud lab (id-1) stays and costs; to continue, run: ehos image build; to delete instead, type: openstack server delete id-1
+        interrupted: the builder in cloud lab (id-1), the builder in cloud sky (id-2) stay and cost; to continue, run: ehos image build; to delete instead, type: openstack server delete id-1 id-2
+        interrupted: ehos-v1-master has perhaps only a part of what is new; to continue, run: ehos master deploy
         ");
     }
 }

@@ -92,3 +92,29 @@ pub fn told(error: String, proxy: Option<&Proxy>) -> String {
         None => error,
     }
 }
+
+/// `value` for a query or a segment of a path (RFC 3986, 2.3).
+pub fn percent_encoded(value: &str) -> String {
+    let mut encoded = String::with_capacity(value.len());
+    for byte in value.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            encoded.push(char::from(byte));
+        } else {
+            encoded.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    encoded
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_encoded() {
+        assert_eq!(
+            percent_encoded("GOLD CentOS 7&x=ä"),
+            "GOLD%20CentOS%207%26x%3D%C3%A4"
+        );
+    }
+}

@@ -18,7 +18,7 @@ use system::rights;
 use system::rights::SYSTEM_DIRECTORY;
 
 /// The version of the state file that this program writes, and the newest that it reads.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// Name of the state file.
 const FILE: &str = "state.json";
@@ -260,6 +260,28 @@ pub fn sweep(directory: &Path) {
     }
 }
 
+/// Fields of the state in layout 1, and their names now. Fields of its entries have serde's aliases.
+const RENAMED: [(&str, &str); 3] = [
+    ("kinds", "node_types"),
+    ("refusals", "unclaimed_groups"),
+    ("vanished", "nodes_silent"),
+];
+
+/// The state file with today's names of fields.
+fn upgraded(mut value: serde_json::Value) -> serde_json::Value {
+    let fields = value
+        .get_mut("state")
+        .and_then(serde_json::Value::as_object_mut);
+    if let Some(fields) = fields {
+        for (old, new) in RENAMED {
+            if let Some(field) = fields.remove(old) {
+                fields.entry(new).or_insert(field);
+            }
+        }
+    }
+    value
+}
+
 /// Reads the state; a missing file is an empty state. A file that does not parse is moved away if `set_aside` (a dry run
 /// changes nothing), and the state starts empty.
 ///
@@ -287,7 +309,7 @@ pub fn load(directory: &Path, set_aside: bool) -> Result<Loaded, Error> {
     if let Some(version) = version.filter(|version| *version > u64::from(VERSION)) {
         return Err(Error::Newer { path, version });
     }
-    let parsed = value.and_then(|value| {
+    let parsed = value.map(upgraded).and_then(|value| {
         serde_json::from_value::<FileIn>(value.clone()).or_else(|error| {
             let fields = value.get("state").and_then(serde_json::Value::as_object);
             let salvaged = fields.and_then(salvage::salvage);
@@ -502,7 +524,7 @@ mod tests {
         older["state"].as_object_mut().unwrap().remove("unmanaged");
         assert_eq!(unmanaged(older.clone()), (7, UnmanagedMachines::Unknown));
         // An older one with an entry that does not parse, and one in which this very entry does not.
-        older["state"]["refusals"] = serde_json::json!([{"jobs": "many"}]);
+        older["state"]["unclaimed_groups"] = serde_json::json!([{"jobs": "many"}]);
         assert_eq!(unmanaged(older), (7, UnmanagedMachines::Unknown));
         let mut damaged = whole;
         damaged["state"]["unmanaged"] = serde_json::json!("perhaps");
@@ -520,14 +542,14 @@ mod tests {
     fn an_entry_that_does_not_parse_is_named_and_the_file_is_kept() {
         let mut value =
             serde_json::json!({"version": 1, "state": State { turn: 7, ..State::default() }});
-        value["state"]["refusals"] = serde_json::json!([{"jobs": "many"}]);
+        value["state"]["unclaimed_groups"] = serde_json::json!([{"jobs": "many"}]);
         let dir = written(&value.to_string());
         for (really, words) in [(false, "would"), (true, "saved as")] {
             let loaded = load(dir.path(), really).unwrap();
             let notice = loaded.notice.unwrap();
             assert_eq!(loaded.state.turn, 7);
             assert!(
-                notice.contains("refusals[0]") && notice.contains(words),
+                notice.contains("unclaimed_groups[0]") && notice.contains(words),
                 "{notice}"
             );
         }
@@ -535,11 +557,61 @@ mod tests {
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 2);
     }
 
+    /// tests/fixtures/layout-1 was written before the layout changed.
+    #[test]
+    fn a_state_of_the_first_layout_is_read_whole() {
+        let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures/layout-1");
+        let dir = written(&fs::read_to_string(fixture.join(FILE)).unwrap());
+        let loaded = load(dir.path(), true).unwrap();
+        assert_eq!(loaded.notice, None);
+        save(dir.path(), &loaded.state).unwrap();
+        let again = load(dir.path(), true).unwrap();
+        assert_eq!((again.state, again.notice), (loaded.state, None));
+        let text = fs::read_to_string(dir.path().join(FILE)).unwrap();
+        let file: serde_json::Value = serde_json::from_str(&text).unwrap();
+        let node = "/nodes/20270115t090200-01";
+        for (path, value) in [
+            (format!("{node}/node_type/flavor"), "\"m1.medium\""),
+            (
+                format!("{node}/made_for/requirements"),
+                "\"9f86d081884c7d65\"",
+            ),
+            (format!("{node}/drain_cancelled"), "700000"),
+            (format!("{node}/expired"), "800000"),
+            (format!("{node}/force_expired"), "900000"),
+            (format!("{node}/token_expiring"), "910000"),
+            (format!("{node}/volumes/0/deleted_with_server"), "true"),
+            (
+                "/removed_clouds/red/20270115t080000-01/node_type/cloud".to_owned(),
+                "\"green\"",
+            ),
+            ("/replacements/blue/node_type/cloud".to_owned(), "\"blue\""),
+            ("/node_types/0/node_type/cloud".to_owned(), "\"blue\""),
+            ("/node_types/0/joined".to_owned(), "2"),
+            ("/zones/0/cause".to_owned(), "\"No valid host was found.\""),
+            (
+                "/pauses/green/cause".to_owned(),
+                "\"429 Too Many Requests\"",
+            ),
+            ("/nodes_silent".to_owned(), "930000"),
+            (
+                "/unclaimed_groups/0/request/requirements".to_owned(),
+                "\"9f86d081884c7d65\"",
+            ),
+            ("/leftovers/p-1/kind".to_owned(), "\"port\""),
+            ("/totals/nodes/0/drains_cancelled".to_owned(), "2"),
+            ("/totals/unknown_sources/0/count".to_owned(), "4"),
+        ] {
+            let found = file["state"].pointer(&path).map(ToString::to_string);
+            assert_eq!(found.as_deref(), Some(value), "{path}");
+        }
+    }
+
     #[test]
     fn a_newer_version_is_neither_read_nor_touched() {
-        let dir = written("{\"version\": 2, \"state\": {\"strange\": true}}");
+        let dir = written("{\"version\": 3, \"state\": {\"strange\": true}}");
         let error = load(dir.path(), true).unwrap_err();
-        assert!(matches!(error, Error::Newer { version: 2, .. }));
+        assert!(matches!(error, Error::Newer { version: 3, .. }));
         assert!(dir.path().join(FILE).exists());
     }
 

@@ -248,7 +248,7 @@ impl<'a> NodeUserData<'a> {
         })
     }
 
-    /// The one token of the configuration, if it is good for longer than `token_margin`: else its nodes would be
+    /// The one token of the configuration, if it is good for longer than `token_renew_before`: else its nodes would be
     /// replaced as soon as they join.
     fn given(&self, token: &SecretString) -> Result<NodeToken, Failure> {
         let claims = token::claims(token).unwrap_or_default();
@@ -256,13 +256,13 @@ impl<'a> NodeUserData<'a> {
             let left = end.saturating_sub(Timestamp::now().as_second());
             Duration::from_secs(u64::try_from(left).unwrap_or(0))
         });
-        if lifetime.is_some_and(|left| left <= self.policy.token_margin) {
+        if lifetime.is_some_and(|left| left <= self.policy.token_renew_before) {
             let left = lifetime.unwrap_or_default().as_secs();
             return Err(failure(format!(
                 "condor.token_file: this token ends in {}, and nodes are drained {} before their tokens end \
-                 (daemon.token_margin): make a new one by condor_token_create on the central manager",
+                 (daemon.token_renew_before): make a new one by condor_token_create on the central manager",
                 format_duration(left),
-                format_duration(self.policy.token_margin.as_secs())
+                format_duration(self.policy.token_renew_before.as_secs())
             )));
         }
         Ok(NodeToken {

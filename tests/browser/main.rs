@@ -94,8 +94,8 @@ fn what_the_api_says_is_shown() {
         ])
     );
     let (groups, clouds) = (browser.text("#groups"), browser.text("#clouds"));
-    for group in status["groups"].as_array().unwrap() {
-        for why in group["why"].as_array().unwrap() {
+    for group in status["job_groups"].as_array().unwrap() {
+        for why in group["reasons"].as_array().unwrap() {
             assert!(groups.contains(why["text"].as_str().unwrap()), "{groups}");
         }
     }
@@ -304,12 +304,12 @@ fn hostile(now: Timestamp) -> Value {
     last["policy"]["cluster"] = json!(attack);
     last["program"] = json!(attack);
     last["notices"] = json!([attack]);
-    last["unseen"] = json!([{"source": attack, "why": attack}]);
+    last["unknown_sources"] = json!([{"source": attack, "cause": attack}]);
     last["brakes"] = json!([{"brake": attack, "text": attack}]);
     last["clouds"][0]["cloud"] = json!(attack);
     last["clouds"][0]["image"] = json!(attack);
-    last["groups"][0]["why"][0]["text"] = json!(attack);
-    last["groups"][0]["example"] = json!(attack);
+    last["job_groups"][0]["reasons"][0]["text"] = json!(attack);
+    last["job_groups"][0]["example"] = json!(attack);
     last["source_milliseconds"] = json!({attack: 3});
     last["actions"] = json!([{"action": "create", "node": "n-0000", "cloud": attack, "result": "failed", "message": attack}]);
     last
@@ -324,7 +324,7 @@ fn whatever_is_said_is_text() {
     for (_, line) in &mut lines {
         line["nodes"][attack] = json!(2);
         if let Some(event) = line["events"].get_mut(0) {
-            for of in ["name", "text", "cloud", "flavor", "was"] {
+            for of in ["name", "text", "cloud", "flavor", "previous_phase"] {
                 event[of] = json!(attack);
             }
             event["node"] = json!("n-0000");
@@ -375,10 +375,10 @@ fn trouble_is_said_in_words() {
     let now = Timestamp::now();
     site.lines(&history(now, 1, 300));
     let mut last = snapshot(now, 3);
-    last["unseen"] = json!([{"source": "cloud blue", "why": "cloud blue: Keystone does not answer within 10 s"}]);
+    last["unknown_sources"] = json!([{"source": "cloud blue", "cause": "cloud blue: Keystone does not answer within 10 s"}]);
     last["brakes"] = json!([{"brake": "schedd_unknown", "text": "schedd s1 is unknown: nothing goes", "stops_creates": false}]);
     last["protected"] = json!([{"cloud": "blue", "flavor": "m1", "image": "gold", "since": now, "failures": 5, "last_failure": "No valid host", "text": "m1 in blue: 5 failures in a row"}]);
-    last["budgets_spent"] = json!([{"cloud": null, "per_month": 5.0, "spent": 5.0, "coming": 0.0, "text": "all clouds: 5.00 of 5.00 this month"}]);
+    last["budgets_spent"] = json!([{"cloud": null, "per_month": 5.0, "spent": 5.0, "committed": 0.0, "text": "all clouds: 5.00 of 5.00 this month"}]);
     last["notices"] = json!(["the clock of blue is behind"]);
     last["actions"] = json!([{"action": "delete", "node": "n-0001", "cloud": "green", "result": "failed", "message": "503 from Nova"}]);
     last["exit"] = json!(1);
@@ -465,7 +465,7 @@ fn what_was_not_seen_is_not_shown_as_none() {
     );
     // Nor the jobs of a schedd that does not.
     let mut last = snapshot(now + SignedDuration::from_secs(2), 3);
-    last["unseen"] = json!([{"source": "schedd s1", "why": "it does not answer"}]);
+    last["unknown_sources"] = json!([{"source": "schedd s1", "cause": "it does not answer"}]);
     last["queue"]["waiting"] = json!(0);
     last["queue"]["idle"] = json!(0);
     site.last(&last);
@@ -732,17 +732,17 @@ fn colourful(now: Timestamp) -> Value {
         "silent",
         "failed",
         "lost",
-        "gone",
+        "deleted",
         "stopped",
         "unclear",
     ];
     for (n, phase) in phases.iter().enumerate() {
         last["nodes"][n]["phase"] = json!(phase);
     }
-    last["unseen"] = json!([{"source": "cloud blue", "why": "cloud blue: no answer, at https://keystone.example.org:5000/v3/auth/tokens/with/a/long/path/that/nobody/can/break"}]);
+    last["unknown_sources"] = json!([{"source": "cloud blue", "cause": "cloud blue: no answer, at https://keystone.example.org:5000/v3/auth/tokens/with/a/long/path/that/nobody/can/break"}]);
     last["notices"] = json!(["a notice"]);
     last["clouds"][1]["answers"] = json!(false);
-    last["groups"][0]["why"][0]["reason"] = json!("no_match");
+    last["job_groups"][0]["reasons"][0]["reason"] = json!("no_match");
     last["backoffs"] = json!([{"cloud": "blue", "flavor": "m1", "image": "gold", "seconds": 300, "failures": 3, "last_failure": "No valid host"}]);
     last
 }

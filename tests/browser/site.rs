@@ -175,7 +175,7 @@ pub fn node(number: usize) -> Value {
            "cloud": (["blue", "green"][number % 2]), "flavor": "m1.large",
            "server": {"id": format!("6e789e6a-0000-4000-8000-{number:012}"), "image": "gold",
                       "age_seconds": 60 + 37 * number, "vcpus": 8, "per_hour": 0.2},
-           "startd": startd, "phase": phase, "fate": "keeps", "reason": phase, "text": format!("{phase} as it is")})
+           "startd": startd, "phase": phase, "decision": "keep", "reason": phase, "text": format!("{phase} as it is")})
 }
 
 /// The last tick of a site with so many nodes, at this time.
@@ -192,15 +192,15 @@ pub fn snapshot(at: Timestamp, nodes: usize) -> Value {
                       "budget": {"per_hour": null, "per_month": 500.0}},
            "queue": {"schedds": 1, "idle": 30, "running": claimed, "held": 4, "waiting": 20, "longest_seconds": 700},
            "demand": {"cpus": 40, "memory_mb": 81920, "disk_kb": 1024, "gpus": 0},
-           "cores": {"paid": paid, "joined": paid, "claimed": claimed, "free": 5, "others": 0, "others_claimed": 0},
+           "cores": {"paid": paid, "joined": paid, "claimed": claimed, "free": 5, "unmanaged": 0, "unmanaged_claimed": 0},
            "cost": {"month": "2026-11", "counted_since": null, "per_hour": 5.2, "spent_this_month": 123.456789,
-                    "clouds": [{"cloud": "blue", "per_hour": 5.2, "spent_this_month": 123.456789, "coming": 5.2, "nodes_without_price": 0}]},
+                    "clouds": [{"cloud": "blue", "per_hour": 5.2, "spent_this_month": 123.456789, "committed": 5.2, "nodes_without_price": 0}]},
            "clouds": [{"cloud": "blue", "answers": true, "image": "gold", "nodes": 1, "nodes_max": null,
                        "quota": {"instances": {"used": 3, "limit": 10}, "cores": {"used": 24, "limit": 24}, "ram_mb": {"used": 1, "limit": null}},
                        "budget": {"per_hour": null, "per_month": 400.0}, "pause": null},
                       {"cloud": "green", "answers": true, "image": "gold", "nodes": 1}],
-           "groups": [{"request": {"cpus": 2, "memory_mb": 4096, "disk_kb": 1024, "gpus": 0}, "jobs": 20, "waiting_seconds": 700,
-                       "why": [{"reason": "new_nodes", "text": "20 on 5 new nodes: m1.large in blue"}]}],
+           "job_groups": [{"request": {"cpus": 2, "memory_mb": 4096, "disk_kb": 1024, "gpus": 0}, "jobs": 20, "waiting_seconds": 700,
+                       "reasons": [{"reason": "new_nodes", "text": "create 5 × m1.large in blue for 20 jobs: cheapest"}]}],
            "nodes": nodes})
 }
 
@@ -217,14 +217,14 @@ pub fn history(until: Timestamp, days: i64, step: i64) -> Vec<(Timestamp, Value)
             if ago % 600 < step {
                 let number = ago / 600;
                 events.push(json!({"node": format!("n-{:04}", number % 50), "name": format!("ehos-v1-execute-n-{:04}", number % 50),
-                    "cloud": "blue", "flavor": "m1.large", "image": "gold", "was": "idle", "phase": "idle", "fate": "drains",
+                    "cloud": "blue", "flavor": "m1.large", "image": "gold", "previous_phase": "idle", "phase": "idle", "decision": "drain",
                     "reason": "surplus", "text": format!("decision {number} of the test")}));
                 actions.push(json!({"action": "drain", "node": format!("n-{:04}", number % 50), "result": "done"}));
             }
             let line = json!({"version": 1, "at": at, "exit": 0, "milliseconds": 900,
                 "queue": {"schedds": 1, "idle": ago / 3600, "running": busy * 6, "held": 2, "waiting": 1, "longest_seconds": 1, "unmatched": 0, "limited": 0},
                 "demand": {"cpus": 3, "memory_mb": 1, "disk_kb": 1, "gpus": 0},
-                "cores": {"paid": (busy + 3) * 8, "joined": (busy + 3) * 8, "claimed": busy * 6, "free": 2, "others": 0, "others_claimed": 0},
+                "cores": {"paid": (busy + 3) * 8, "joined": (busy + 3) * 8, "claimed": busy * 6, "free": 2, "unmanaged": 0, "unmanaged_claimed": 0},
                 "collector": true, "nodes": {"busy": busy, "idle": 2, "booting": 1},
                 "clouds": {"blue": {"answers": true, "nodes": {"busy": busy, "idle": 2, "booting": 1}, "paid_cores": (busy + 3) * 8, "claimed_cores": busy * 6, "per_hour": 2.5}},
                 "cost": {"per_hour": 2.5, "spent_this_month": 1.0}, "events": events, "actions": actions});

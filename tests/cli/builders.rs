@@ -44,7 +44,7 @@ fn two_ticks_that_find_it_too_old_delete_it_with_its_console_kept() {
     let site = Site::with_cloud(double.url());
     site.tick(&[])
         .exits(0)
-        .says("builder  keeps    ehos-v1-builder-b1  lab  created 2 h ago, lifetime 2 h");
+        .says("builder  keep     ehos-v1-builder-b1  lab  created 2 h ago, lifetime 2 h");
     double.play(cloud::script(vec![listed_at("12:32:13"), console()]));
     site.tick(&[])
         .exits(0)
@@ -58,7 +58,7 @@ fn two_ticks_that_find_it_too_old_delete_it_with_its_console_kept() {
     ]));
     let report = site.tick(&["-n", "-o", "json"]).exits(0).json();
     let builder = &report["builders"][0];
-    assert_eq!(builder["fate"], "deletes");
+    assert_eq!(builder["decision"], "delete");
     assert_eq!(builder["reason"], "builder_expired");
     assert_eq!(builder["age_seconds"], 2 * 3600 + 120);
     assert_eq!(builder["lifetime_seconds"], 7200);

@@ -114,7 +114,7 @@ fn troubles(run: &Run) -> Vec<(String, String, String, String)> {
                 text(finding, "area"),
                 text(finding, "check"),
                 text(finding, "outcome"),
-                text(finding, "what"),
+                text(finding, "text"),
             )
         })
         .collect()
@@ -226,13 +226,13 @@ fn each_thing_of_a_cloud_that_is_broken_is_found() {
             always("POST", LOGIN, password_ends(3)),
             "credentials",
             "warning",
-            "ends in 2 days",
+            "expires in 2 days",
         ),
         (
             always("POST", LOGIN, password_ends(-1)),
             "credentials",
             "failed",
-            "ended on",
+            "expired on",
         ),
         (
             always("POST", LOGIN, login(120)),
@@ -282,7 +282,7 @@ fn each_thing_of_a_cloud_that_is_broken_is_found() {
             always("GET", IMAGES, Reply::fixture("glance-images-by-name")),
             "image",
             "warning",
-            "was not made by ehos image build",
+            "was not built by ehos image build",
         ),
         (
             always("GET", IMAGES, golden("pool-2")),
@@ -413,7 +413,7 @@ fn each_thing_of_the_pool_that_is_broken_is_found() {
             REFUSED.to_owned(),
             "advertise",
             "warning",
-            "in vain",
+            "until the ads expire",
         ),
         (
             "condor_token_create",
@@ -675,7 +675,7 @@ fn a_machine_without_htcondor_checks_its_clouds() {
     check(&site, &[])
         .exits(0)
         .says("skipped  tools")
-        .says("on the central manager only");
+        .says("check the pool on the central manager");
 }
 
 #[test]
@@ -803,7 +803,7 @@ fn what_nodes_are_put_into_and_take_is_looked_at() {
     let site = site(&double).over("ehos: {availability_zone: nova, server_group: nodes}\n");
     check(&site, &[])
         .exits(0)
-        .says("does not tell its quota of ports")
+        .says("the quota of ports is unknown")
         .says("nodes: soft-anti-affinity");
 }
 

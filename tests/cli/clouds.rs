@@ -67,7 +67,9 @@ fn a_node_is_made_for_a_waiting_job_and_not_twice() {
     site.tick(&[]).exits(0).says("1 can run on starting nodes");
     let server = cloud::asked_for(&double.wait_for("POST", CREATE));
     double.play(cloud::script(vec![cloud::list(&[server])]));
-    site.tick(&[]).exits(0).says("nodes    1: 1 building");
+    site.tick(&[])
+        .exits(0)
+        .says("nodes    1 of at most 10: 1 building");
     assert_eq!(double.count("POST", CREATE), 1);
     assert_eq!(double.count("POST", LOGIN), 1, "the token is kept");
 }
@@ -174,7 +176,7 @@ fn a_quota_that_the_limits_show() {
     let (double, site) = site(vec![always("GET", "/v2.1/limits", limits)]);
     site.tick(&[])
         .exits(0)
-        .says("1 wait for 1 more node, limited by the quota of lab: 0 instances left");
+        .says("1 waiting for 1 more node, limited by instances quota of cloud lab: 0 left");
     assert_eq!(double.count("POST", CREATE), 0);
 }
 
@@ -194,7 +196,7 @@ fn an_answer_that_is_not_whole_is_no_answer() {
         ),
         (
             Reply::status(200, "<html>"),
-            "cannot read the answer: it is no JSON at line 1",
+            "cannot read the answer: it is not JSON at line 1",
         ),
         (
             Reply::status(200, r#"{"server": []}"#),
@@ -214,7 +216,7 @@ fn an_answer_that_is_not_whole_is_no_answer() {
             .exits(75)
             .says("unknown  cloud lab: GET /v2.1/servers/detail: ")
             .says(why)
-            .says("nodes    1: 1 booting")
+            .says("nodes    1 of at most 10: 1 booting")
             .says("plan     nothing to do");
         assert_eq!(site.remembered(), ["n-1"], "its nodes are not forgotten");
         assert_eq!(double.count("DELETE", ""), 0);
@@ -287,7 +289,7 @@ fn a_create_of_unknown_effect_is_waited_for() {
         let (double, site) = site(vec![always("POST", CREATE, reply)]);
         site.tick(&["-vvv"]).exits(1).says(why);
         assert_eq!(site.remembered().len(), 1, "it may come yet");
-        site.tick(&[]).exits(0).says("1: 1 requested");
+        site.tick(&[]).exits(0).says(": 1 requested");
         assert_eq!(double.count("POST", CREATE), 1);
     }
 }
@@ -354,7 +356,7 @@ fn one_odd_server_stops_no_tick() {
             1,
             "{field} {value}: {report}"
         );
-        assert_eq!(report["unseen"], json!([]), "{field} {value}");
+        assert_eq!(report["unknown_sources"], json!([]), "{field} {value}");
     }
 }
 
@@ -375,7 +377,7 @@ fn an_odd_server_of_ours_is_a_node_that_is_left_alone() {
             site.tick(&[])
                 .exits(0)
                 .says("cannot be read: ")
-                .says("1 of the servers that cannot be read may be nodes of this pool")
+                .says("1 of the unreadable servers may be nodes of this pool")
                 .says("nothing to do");
         }
         assert_eq!(
@@ -393,7 +395,7 @@ fn a_project_that_is_over_a_unified_limit_waits_and_is_never_protected() {
         "Project 0123456789abcdef0123456789abcdef is over a limit for [Resource class:PCPU is over limit of 8 due to current usage 8 and delta 2]"}});
     let refused = always("POST", CREATE, Reply::status(403, &body.to_string()));
     let (double, site) = site(vec![refused]);
-    let site = site.over("daemon: {protect_after: 2, backoff_first: 1ms, backoff_longest: 2ms}\n");
+    let site = site.over("daemon: {protect_after: 2, backoff_initial: 1ms, backoff_max: 2ms}\n");
     for _ in 0..8 {
         site.tick(&[]).never_says("PROTECTED").says("over a limit");
     }

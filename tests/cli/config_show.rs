@@ -124,7 +124,7 @@ fn what_is_wrong_is_told_after_what_can_be_read() {
         .says("clouds.lab.auth_url")
         .says("(not usable)")
         .warns("daemon.nodes_mx: there is no such key")
-        .warns("daemon.nodes_spare: `many` is neither a whole number");
+        .warns("daemon.nodes_spare: `many` is not a number of at least 0");
     std::fs::remove_file(site.config()).unwrap();
     show(&site, &["-o", "json"])
         .exits(78)

@@ -286,7 +286,7 @@ fn the_first_screen_of_the_readme_is_what_a_tick_of_the_demo_prints() {
     let mut lines: Vec<String> = Vec::new();
     for line in sample.lines() {
         match lines.last_mut() {
-            Some(last) if line.starts_with("        ") => last.push_str(line),
+            Some(last) if line.starts_with(&" ".repeat(20)) => last.push_str(line),
             _ => lines.push(line.to_owned()),
         }
     }

@@ -17,7 +17,7 @@ fn decisions(report: &Value) -> Value {
         .iter()
         .map(|action| json!([action["action"], action["node"], action["cloud"]]));
     let mut decisions = json!({ "actions": actions.collect::<Vec<_>>() });
-    for key in ["queue", "nodes", "groups", "brakes", "unseen"] {
+    for key in ["queue", "nodes", "job_groups", "brakes", "unknown_sources"] {
         assert!(!report[key].is_null(), "{key}");
         decisions[key] = report[key].clone();
     }
@@ -28,7 +28,7 @@ fn decisions(report: &Value) -> Value {
 fn without_times(mut decisions: Value) -> Value {
     let mut new: Vec<String> = Vec::new();
     for node in decisions["nodes"].as_array_mut().unwrap() {
-        if node["fate"] == "creates" {
+        if node["decision"] == "create" {
             new.push(node["node"].as_str().unwrap().to_owned());
         }
         node["server"]["age_seconds"].take();

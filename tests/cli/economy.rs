@@ -30,7 +30,10 @@ fn a_spent_budget_is_said_first_and_is_no_failure() {
         text.find(words)
             .unwrap_or_else(|| panic!("{words}: {text}"))
     };
-    assert_eq!(at("BUDGET SPENT  all clouds: 0.00 of 0.00 this month"), 0);
+    assert_eq!(
+        at("BUDGET SPENT  all clouds: 0.00 of 0.00 spent this month"),
+        0
+    );
     assert!(at("window   1 active (00:00-24:00 UTC): nodes_max 7") > 0);
     assert!(at("cost     0.00 per hour, 0.00 spent in 20") > 0);
     assert!(at("budget.per_month 0.00: 0.00 spent") > 0);
@@ -39,7 +42,7 @@ fn a_spent_budget_is_said_first_and_is_no_failure() {
     assert_eq!(report["budgets_spent"][0]["per_month"], 0.0);
     assert_eq!(report["window"]["hours"], "00:00-24:00");
     assert_eq!(report["cost"]["clouds"][0]["cloud"], "lab");
-    let limit = report["groups"][0]["why"]
+    let limit = report["job_groups"][0]["reasons"]
         .as_array()
         .unwrap()
         .iter()
@@ -47,7 +50,7 @@ fn a_spent_budget_is_said_first_and_is_no_failure() {
         .unwrap();
     assert_eq!(
         limit["limit"],
-        json!({"name": "budget_per_month", "budget": 0.0, "spent": 0.0, "coming": 0.0})
+        json!({"name": "budget_per_month", "budget": 0.0, "spent": 0.0, "committed": 0.0})
     );
 }
 
@@ -58,7 +61,7 @@ fn what_is_planned_is_in_the_cost() {
     told.exits(0);
     let text = told.stdout.clone();
     // Two nodes for two jobs, and one spare.
-    assert!(text.contains("cost     0.75 an hour"), "{text}");
+    assert!(text.contains("cost     0.75 per hour"), "{text}");
     assert!(
         text.contains("below nodes_spare 1 (50% of the needed nodes)"),
         "{text}"

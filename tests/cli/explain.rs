@@ -40,15 +40,15 @@ fn a_life_from_the_first_wish_to_the_end_by_each_name() {
         let run = explain(&site, &[event[name].as_str().unwrap()]);
         run.exits(0)
             .warns_nothing()
-            .says(" asked for: for ")
+            .says(" create requested: for ")
             .says(" [create: done]\n")
-            .says(" UTC  busy 4 of 4 cpus\n")
+            .says(" UTC  busy: 4 of 4 CPUs claimed\n")
             .says("drain requested: idle for ")
             .says(" [delete: done] [invalidate: done]\n")
-            .says("\ntook     new 2 min, busy ")
+            .says("\nphases   new 2 min, busy ")
             .says("\ncost     about ")
             .says("\nehos deleted the node at ")
-            .says(" because: drained, no claim left, idle ");
+            .says(": drained, no claim left, idle for ");
         told.insert(run.stdout);
     }
     assert_eq!(told.len(), 1);
@@ -68,7 +68,7 @@ fn json_has_documented_fields() {
     let site = after(20);
     let node = first(&site)["node"].as_str().unwrap().to_owned();
     let life = explain(&site, &[&node, "-o", "json"]).exits(0).json();
-    assert_eq!(life["version"], 1);
+    assert_eq!(life["version"], 2);
     assert_eq!(life["end"]["end"], "deleted");
     let mut found = BTreeSet::new();
     fields(&life, "", &mut found);
@@ -104,7 +104,7 @@ fn one_that_nobody_knows() {
     let nearly = node.replace("-01", "-09");
     explain(&site, &[&nearly])
         .exits(1)
-        .warns(&format!("error: no node {nearly} in "))
+        .warns(&format!("error: node {nearly}: not found in "))
         .warns("similar names: ")
         .warns(&node);
     explain(&site, &["elsewhere.example.org"])

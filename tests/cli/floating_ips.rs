@@ -43,13 +43,13 @@ fn it_is_taken_off_when_that_is_configured() {
     // As the original program's files may have it.
     let site = site.over("daemon: {purge_floating_ips: 1}\n");
     site.tick(&["-n"]).exits(0).says(&format!(
-        "address  frees    192.0.2.1 (f-1)  lab  of server {SERVER}: \
+        "address  disassociate 192.0.2.1 (f-1)  lab  of server {SERVER}: \
          associated with a node; daemon.purge_floating_ips disassociates it"
     ));
     assert_eq!(double.count("PUT", ""), 0);
     let report = site.tick(&["-o", "json"]).exits(0).json();
     let ip = &report["floating_ips"][0];
-    assert_eq!(ip["fate"], "frees");
+    assert_eq!(ip["decision"], "disassociate");
     assert_eq!(ip["reason"], "floating_ip_of_node");
     assert_eq!(
         (&ip["node"], &ip["server"]),
@@ -63,5 +63,5 @@ fn it_is_taken_off_when_that_is_configured() {
     );
     assert_eq!(double.count("PUT", PATH), 1);
     assert_eq!(double.count("DELETE", ""), 0);
-    site.tick(&[]).exits(0).says("free 1 floating IP");
+    site.tick(&[]).exits(0).says("disassociate 1 floating IP");
 }

@@ -230,7 +230,7 @@ fn every_route() {
     for name in [name, id] {
         let node = server.get(&format!("/api/node/{name}")).json();
         let events = node["events"].as_array().unwrap();
-        assert_eq!(events[0]["fate"], "creates");
+        assert_eq!(events[0]["decision"], "create");
         assert_eq!(events[0]["result"], "done");
         assert_eq!(events.last().unwrap()["text"], one["text"]);
     }
@@ -641,7 +641,7 @@ fn the_page_as_one_file() {
     );
     once("none/page.html")
         .exits(1)
-        .warns("none/page.html cannot be written");
+        .warns("none/page.html: cannot be written");
     once("-").exits(0).says("</html>");
 }
 

@@ -420,9 +420,9 @@ fn metrics_of_everything() {
         // Without the collector and the schedds.
         snapshot.queue.schedds = 0;
         snapshot.unseen = serde_json::from_value(serde_json::json!([
-            {"source": "collector", "why": "it does not answer"},
-            {"source": "schedd b", "why": "it does not answer"},
-            {"source": "something of a newer ehos", "why": "so"},
+            {"source": "collector", "cause": "it does not answer"},
+            {"source": "schedd b", "cause": "it does not answer"},
+            {"source": "something of a newer ehos", "cause": "so"},
         ]))
         .unwrap();
     }
@@ -464,7 +464,7 @@ fn ticks_that_fail() {
     let program = crate::notify::hook(folder.path(), "");
     let double = Double::start(crate::notify::refusing());
     let site = Site::with_cloud(double.url()).waiting(1).over(&format!(
-        "daemon: {{protect_after: 2, backoff_first: 1ms, backoff_longest: 2ms}}\nnotify: {{command: [{program}], after_ticks: 1}}\n"
+        "daemon: {{protect_after: 2, backoff_initial: 1ms, backoff_max: 2ms}}\nnotify: {{command: [{program}], after_ticks: 1}}\n"
     ));
     let mut golden = Golden::real(&site, &double);
     for number in 1..=3 {
@@ -575,7 +575,7 @@ fn levels_of_the_journal() {
     use std::os::unix::fs::MetadataExt;
     let double = Double::start(crate::notify::refusing());
     let site = Site::with_cloud(double.url()).waiting(1).over(
-        "ehos: {prices: {m1.small: 0.25}}\ndaemon: {protect_after: 2, backoff_first: 1ms, backoff_longest: 2ms, budget: \
+        "ehos: {prices: {m1.small: 0.25}}\ndaemon: {protect_after: 2, backoff_initial: 1ms, backoff_max: 2ms, budget: \
          {per_month: 0}}\n",
     );
     let mut golden = Golden::real(&site, &double);

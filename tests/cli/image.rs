@@ -260,7 +260,7 @@ fn what_stops_a_build_before_it_begins() {
     fs2::FileExt::lock_exclusive(&lock).unwrap();
     build(&site, &[])
         .exits(1)
-        .warns("another `ehos image build` is at work");
+        .warns("locked by another `ehos image build`");
     drop(lock);
     ehos(&site, "build", &["--base", "none.yaml"])
         .exits(1)
@@ -398,7 +398,7 @@ fn nothing_is_pruned_that_another_configuration_or_project_may_use() {
     let site = site.over(&format!("clouds:\n{}", cloud::access("dark", dark.url())));
     ehos(&site, "prune", &["--keep", "0", "--cloud", "lab"])
         .exits(0)
-        .says("lab: kept: old (i-old): there may be a central manager");
+        .says("lab: kept: old (i-old): a cloud that does not answer may contain a central manager");
     assert_eq!(double.count("DELETE", "/"), 0);
 
     // An image that other projects see is not ours alone.
@@ -541,7 +541,7 @@ fn ticks_go_on_beside_a_build() {
         .says("plan     create 1");
     build(&site, &[])
         .exits(1)
-        .warns("another `ehos image build` is at work");
+        .warns("locked by another `ehos image build`");
     building.kill().unwrap();
     building.wait().unwrap();
     site.tick(&[]).exits(0).warns_nothing();

@@ -141,7 +141,7 @@ fn a_tick_that_is_stopped_with_the_lock_is_told_of_once_it_is_too_late() {
                 ": no tick can run: another tick, process {}, has held the lock for ",
                 first.id()
             ))
-            .warns("and a tick may take 3 s: it is stopped or hangs in the kernel")
+            .warns("longer than daemon.tick_timeout 3 s: it is stopped or hangs in the kernel")
             .warns(&format!("or end it (kill -KILL {})", first.id()));
         assert_eq!(late.stdout, "");
     }

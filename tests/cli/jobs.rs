@@ -65,7 +65,7 @@ fn site(double: &Double, jobs: u64, before: &str, behind: &str) -> Site {
 /// The good jobs have their nodes, and nothing is unknown.
 #[track_caller]
 fn served(double: &Double, site: &Site) {
-    site.tick(&[]).exits(0).says("2 on 2 new nodes");
+    site.tick(&[]).exits(0).says("create 2 nodes for 2 jobs");
     assert_eq!(double.count("POST", CREATE), 2);
 }
 
@@ -146,7 +146,7 @@ fn a_job_of_each_odd_shape_costs_itself_alone() {
         let site = site(&double, 5, &line.text(), "");
         site.tick(&["--dry-run"])
             .exits(0)
-            .says("2 on 2 new nodes")
+            .says("create 2 nodes for 2 jobs")
             .says("(job 9.0, ")
             .says(told)
             .says("queue    5 idle, 0 running, 0 held\n");
@@ -160,11 +160,11 @@ fn a_job_of_each_odd_shape_costs_itself_alone() {
             .clone();
         let report: Value = serde_json::from_str(&json).unwrap();
         assert_eq!(
-            report["unseen"].as_array().map_or(0, Vec::len),
+            report["unknown_sources"].as_array().map_or(0, Vec::len),
             0,
             "{report}"
         );
-        let odd = report["groups"].as_array().unwrap().iter();
+        let odd = report["job_groups"].as_array().unwrap().iter();
         let odd: Vec<&Value> = odd.filter(|group| group["example"] == "9.0").collect();
         assert!(matches!(odd[..], [group] if group["jobs"] == 3), "{report}");
     }
@@ -187,7 +187,7 @@ fn lines_that_are_none_cost_nothing_but_their_own_jobs() {
         let site = site(&double, 5, torn, &format!("{torn}\n{torn}"));
         site.tick(&["-n"])
             .exits(0)
-            .says("2 on 2 new nodes")
+            .says("create 2 nodes for 2 jobs")
             .says("3 unreadable, so no node is created for them: condor_q ");
         served(&double, &site);
     }
@@ -220,7 +220,7 @@ fn no_more_nodes_than_the_schedd_starts_jobs() {
     site.tick(&["-n"])
         .exits(0)
         .says("2 waiting, limited by MAX_JOBS_RUNNING 3 of schedd local: 1 running job there")
-        .says("2 on 2 new nodes");
+        .says("create 2 nodes for 2 jobs");
     served(&double, &site);
     // Who does not say limits nothing.
     for answer in ["err|Error\nexit=1\n", "out|\"cm\"\t{\t\nexit=0\n"] {

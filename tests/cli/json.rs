@@ -109,7 +109,7 @@ fn every_field_is_documented() {
             "builders",
             "leftovers",
             "floating_ips",
-            "groups.why",
+            "job_groups.reasons",
             "brakes",
         ];
         let place = places.iter().any(|of| place.starts_with(of));
@@ -127,9 +127,9 @@ fn every_field_is_documented() {
         "brakes.brake",
         "builders.lifetime_seconds",
         "floating_ips.reason",
-        "groups.why.limit",
+        "job_groups.reasons.limit",
         "leftovers.seconds",
-        "unseen.why",
+        "unknown_sources.cause",
     ] {
         assert!(found.contains(needed), "{needed} in {found:?}");
     }
@@ -145,7 +145,7 @@ fn a_node_is_itself_whatever_its_startd_says() {
     let report = site.tick(&["-o", "json"]).exits(0).json();
     let node = &report["nodes"][0];
     assert_eq!(node["reason"], "contradiction");
-    assert_eq!(node["fate"], "keeps");
+    assert_eq!(node["decision"], "keep");
     assert_eq!(node["node"], "n-1");
     assert_eq!(node["says_node"], "n-other");
     assert_eq!(node["says_instance_id"], id);
@@ -163,14 +163,15 @@ fn text_and_json_tell_of_the_same_plan() {
         let report = json.tick(&["-o", "json"]).json();
         for node in report["nodes"].as_array().unwrap() {
             let name = node["name"].as_str().unwrap();
-            let fate = node["fate"].as_str().unwrap();
+            let fate = node["decision"].as_str().unwrap();
             let line = said.stdout.lines().find(|line| line.contains(name));
             let line = line.unwrap_or_else(|| panic!("no {name} in {said}"));
-            assert!(line.trim_start().starts_with(fate), "{line} is not {fate}");
+            let line = line.trim_start_matches("node").trim_start();
+            assert!(line.starts_with(fate), "{line} is not {fate}");
         }
-        for group in report["groups"].as_array().unwrap() {
+        for group in report["job_groups"].as_array().unwrap() {
             let cpus = &group["request"]["cpus"];
-            let line = format!("{} of {cpus} cpu", group["jobs"]);
+            let line = format!("{} × {cpus} CPU", group["jobs"]);
             said.says(&line);
         }
     }
@@ -186,9 +187,9 @@ fn the_exit_code_is_in_it() {
     let site = Site::with_cloud(double.url());
     let report = site.tick(&["-o", "json"]).exits(75).json();
     assert_eq!(report["exit"], 75);
-    assert_eq!(report["unseen"][0]["source"], "cloud lab");
+    assert_eq!(report["unknown_sources"][0]["source"], "cloud lab");
     assert_eq!(report["dry_run"], false);
-    assert_eq!(report["version"], 1);
+    assert_eq!(report["version"], 2);
 }
 
 #[test]

@@ -581,7 +581,7 @@ fn an_interrupt_says_what_stays_and_what_to_type() {
         kill_process(pid, signal).unwrap();
         let run = site.end(deploy);
         run.warns(&stays)
-            .warns("to go on with what is there, type: ehos master deploy --config ")
+            .warns("to continue, run: ehos master deploy --config ")
             .warns(&format!("type: openstack server delete {SERVER_ID}\n"));
         assert_eq!(deletes(&double), 0);
     }
@@ -593,7 +593,7 @@ fn an_interrupt_says_what_stays_and_what_to_type() {
     assert!(!run.stderr.contains("interrupted"), "{run}");
     let failing = empty_cloud(vec![says_on_console("EHOS: FAILED: no\n")]);
     let site = site(&failing, WELL);
-    let run = deploy(&site, &["--keep"]);
+    let run = deploy(&site, &["--keep-failed"]);
     run.exits(1);
     assert!(!run.stderr.contains("interrupted"), "{run}");
 }
@@ -606,7 +606,7 @@ fn a_new_master_in_the_place_of_one_that_goes_is_a_new_one() {
     let double = empty_cloud(vec![then(std::slice::from_ref(&going)), then(&[going])]);
     let site = site(&double, WELL);
     let report = deploy(&site, &["-o", "json"]).exits(0).json();
-    assert_eq!(report["made"], true);
+    assert_eq!(report["created"], true);
     assert_eq!(report["image"], "GOLD CentOS 7");
     let notices = report["notices"].to_string();
     assert!(!notices.contains("was there"), "{notices}");
@@ -631,7 +631,7 @@ fn what_failed_is_deleted_and_says_why_unless_it_is_to_be_kept() {
 
     let double = empty_cloud(lines());
     let kept = self::site(&double, WELL);
-    deploy(&kept, &["--keep"])
+    deploy(&kept, &["--keep-failed"])
         .exits(1)
         .warns("Its server was left");
     assert_eq!(deletes(&double), 0);
@@ -731,7 +731,7 @@ fn a_create_without_an_answer_is_looked_for_before_another_one() {
     double.play(cloud::script(lines.collect()));
     deploy(&site, &[])
         .exits(0)
-        .warns("the list of servers will tell");
+        .warns("the next list of servers shows the effect");
     assert_eq!(creates(), 2);
 }
 
@@ -1024,7 +1024,7 @@ fn every_field_of_its_json_is_documented() {
     let done = deploy(&site, &["-o", "json"]).exits(0).json();
     assert_eq!(done["server"]["id"], SERVER_ID);
     assert_eq!(done["tick"]["exit"], 0);
-    assert_eq!(done["made"], true);
+    assert_eq!(done["created"], true);
     let mut found = BTreeSet::new();
     for report in [dry, done] {
         crate::json::fields(&report, "", &mut found);

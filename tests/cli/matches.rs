@@ -26,7 +26,7 @@ fn asked(site: &Site) -> usize {
 fn jobs_that_a_new_node_would_run_make_one() {
     let double = Double::start(cloud::script(vec![]));
     let site = site(&double, "TARGET.Arch == \"X86_64\"");
-    site.tick(&[]).exits(0).says("2 on 2 new nodes");
+    site.tick(&[]).exits(0).says("create 2 nodes for 2 jobs");
     assert_eq!(double.count("POST", CREATE), 2);
     assert_eq!(asked(&site), 1);
     // Remembered in the state directory.
@@ -52,10 +52,10 @@ fn jobs_that_no_node_would_run_are_named_with_what_is_false() {
     // One for the whole, one for its parts; then it is known.
     assert_eq!(asked(&site), 2, "{}", site.calls());
     let json = site.tick(&["-o", "json"]).exits(0).json();
-    let why = &json["groups"][0]["why"][0];
+    let why = &json["job_groups"][0]["reasons"][0];
     assert_eq!(why["reason"], "no_match", "{json:#}");
-    assert_eq!(why["refused"][0]["clause"], "TARGET.OpSys == \"NO\"");
-    assert_eq!(json["groups"][0]["example"], "7.0");
+    assert_eq!(why["mismatches"][0]["clause"], "TARGET.OpSys == \"NO\"");
+    assert_eq!(json["job_groups"][0]["example"], "7.0");
 }
 
 #[test]
@@ -68,7 +68,7 @@ fn without_an_answer_nothing_is_made_and_that_is_said() {
     );
     site.tick(&[])
         .exits(1)
-        .says("unknown  which jobs would run where: ")
+        .says("unknown  matches: ")
         .says("match unknown, so no node is created: ")
         .says("unknown option");
     assert_eq!(double.count("POST", CREATE), 0);

@@ -125,40 +125,40 @@ pub fn of_everything() -> TickReport {
         "queue": {"schedds": 1, "idle": 7, "running": 5, "held": 2, "waiting": 6, "longest_seconds": 99,
             "unmatched": 1, "limited": 4},
         "demand": {"cpus": 12, "memory_mb": 1024, "disk_kb": 5, "gpus": 1},
-        "cores": {"paid": 8, "joined": 8, "claimed": 5, "free": 3, "others": 2, "others_claimed": 1},
-        "unseen": [{"source": "cloud down", "why": ""}, {"source": "which jobs would run where", "why": ""},
-            {"source": "flavor f of cloud c", "why": ""}],
+        "cores": {"paid": 8, "joined": 8, "claimed": 5, "free": 3, "unmanaged": 2, "unmanaged_claimed": 1},
+        "unknown_sources": [{"source": "cloud down", "cause": ""}, {"source": "matches", "cause": ""},
+            {"source": "flavor f of cloud c", "cause": ""}],
         "brakes": [{"brake": "schedd_unknown", "text": "", "stops_creates": false}],
         "protected": [{"cloud": cloud, "flavor": "f", "image": "i", "since": "2026-11-26T11:00:00Z", "failures": 5,
             "last_failure": "", "text": ""}],
-        "budgets_spent": [{"cloud": null, "per_month": 1, "spent": 1, "coming": 1, "text": ""}],
+        "budgets_spent": [{"cloud": null, "per_month": 1, "spent": 1, "committed": 1, "text": ""}],
         "cost": {"month": "2026-11", "per_hour": 1.25, "spent_this_month": 17.5, "clouds": [
             {"cloud": cloud, "per_hour": 1.25, "spent_this_month": 17.5}]},
         "clouds": [
             {"cloud": cloud, "answers": true, "nodes": 2, "nodes_max": 4,
                 "quota": {"instances": {"used": 2, "limit": 10}, "cores": {"used": 8, "limit": null},
                     "ram_mb": {"used": 16, "limit": 64}},
-                "budget": {"per_hour": 2, "per_month": 50}, "pause": {"seconds": 60, "why": ""}},
+                "budget": {"per_hour": 2, "per_month": 50}, "pause": {"seconds": 60, "cause": ""}},
             {"cloud": "down", "answers": false, "quota": {"cores": {"used": 1, "limit": 5}}}],
         "backoffs": [{"cloud": cloud, "flavor": "f", "image": "i", "seconds": 300, "failures": 1, "last_failure": ""}],
         "nodes": [
-            {"node": "n-1", "name": "n-1", "cloud": cloud, "flavor": "f", "phase": "busy", "fate": "keeps", "reason": "busy",
+            {"node": "n-1", "name": "n-1", "cloud": cloud, "flavor": "f", "phase": "busy", "decision": "keep", "reason": "busy",
                 "server": {"vcpus": 4}},
-            {"node": "n-2", "name": "n-2", "cloud": cloud, "flavor": "f", "phase": "idle", "fate": "keeps", "reason": "spare",
+            {"node": "n-2", "name": "n-2", "cloud": cloud, "flavor": "f", "phase": "idle", "decision": "keep", "reason": "spare",
                 "server": {"vcpus": 4}},
-            {"node": "n-3", "name": "n-3", "cloud": cloud, "flavor": "f", "phase": "gone", "fate": "forgets",
-                "reason": "gone_from_cloud"},
-            {"node": "n-4", "name": "n-4", "cloud": cloud, "flavor": "f", "phase": "new", "fate": "creates",
+            {"node": "n-3", "name": "n-3", "cloud": cloud, "flavor": "f", "phase": "deleted", "decision": "forget",
+                "reason": "deleted_externally"},
+            {"node": "n-4", "name": "n-4", "cloud": cloud, "flavor": "f", "phase": "new", "decision": "create",
                 "reason": "create_for_demand"}],
-        "groups": [{"request": {"cpus": 1, "memory_mb": 512, "disk_kb": 0, "gpus": 0}, "jobs": 6, "waiting_seconds": 99, "why": [
+        "job_groups": [{"request": {"cpus": 1, "memory_mb": 512, "disk_kb": 0, "gpus": 0}, "jobs": 6, "waiting_seconds": 99, "reasons": [
             {"reason": "limited", "text": "", "jobs": 4, "limit": {"name": "nodes_max"}}]}],
         "totals": {"since": "2026-11-26T11:00:00Z", "last_success": "2026-11-26T11:59:00Z",
             "ticks": [{"result": "done", "count": 59}, {"result": "failed", "count": 1}],
-            "nodes": [{"cloud": cloud, "flavor": "f", "created": 5, "drained": 3, "returned": 1, "joined": 4,
+            "nodes": [{"cloud": cloud, "flavor": "f", "created": 5, "drained": 3, "drains_cancelled": 1, "joined": 4,
                 "boot_seconds": 480, "failed": 1, "lost": 1}],
             "deletes": [{"cloud": cloud, "flavor": "f", "reason": "drained", "count": 2}],
-            "failures": [{"cloud": cloud, "action": "cancel drain", "kind": "quota", "count": 2}],
-            "unseen": [{"source": "schedd", "count": 3}],
+            "failures": [{"cloud": cloud, "action": "cancel_drain", "kind": "quota", "count": 2}],
+            "unknown_sources": [{"source": "schedd", "count": 3}],
             "spent": [{"cloud": cloud, "money": 17.5, "month": "2026-11", "month_money": 17.5}],
             "paid_core_milliseconds": 28800500u64, "claimed_core_milliseconds": 18000000u64}
     }))
@@ -211,8 +211,8 @@ fn what_there_is_is_told() {
         "ehos_last_tick_timestamp_seconds 1795694400.5",
         "ehos_last_success_timestamp_seconds 1795694340",
         "ehos_brake{brake=\"schedd_unknown\"} 1",
-        "ehos_brake{brake=\"nodes_vanished\"} 0",
-        "ehos_sources_unseen{source=\"matches\"} 1",
+        "ehos_brake{brake=\"nodes_silent\"} 0",
+        "ehos_sources_unknown{source=\"matches\"} 1",
         "ehos_paid_core_seconds_total 28800.5",
         "ehos_build_info{version=\"0.0.0\"} 1",
         "ehos_cloud_up{cloud=\"down\"} 0",
@@ -223,7 +223,7 @@ fn what_there_is_is_told() {
         &format!("ehos_node_boot_seconds_sum{{{label}}} 480"),
         &format!("ehos_spent_total{{{label}}} 17.5"),
         &format!("ehos_nodes_deleted_total{{{label},flavor=\"f\",reason=\"drained\"}} 2"),
-        &format!("ehos_action_failures_total{{{label},action=\"cancel drain\",kind=\"quota\"}} 2"),
+        &format!("ehos_action_failures_total{{{label},action=\"cancel_drain\",kind=\"quota\"}} 2"),
     ] {
         assert!(text.lines().any(|found| found == line), "{line}: {text}");
     }
@@ -485,7 +485,7 @@ fn site_file(site: &Site, name: &str) -> String {
 fn an_influxdb_that_does_not_take_it_changes_neither_exit_code_nor_time() {
     let said = format!("{{\"error\": \"unauthorized {PASSWORD}\"}}");
     for (reply, words) in [
-        (Reply::status(401, &said), "answer 401: correct the user"),
+        (Reply::status(401, &said), "answer 401: correct user"),
         (
             Reply::status(500, "engine: cache full"),
             "answer 500 (engine: cache full)",

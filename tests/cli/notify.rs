@@ -27,7 +27,7 @@ pub fn refusing() -> Vec<Line> {
 /// A site that is in protected mode after its second tick, and tells that so.
 fn broken(double: &Double, notify: &str) -> Site {
     Site::with_cloud(double.url()).waiting(1).over(&format!(
-        "daemon: {{protect_after: 2, backoff_first: 1ms, backoff_longest: 2ms}}\nnotify: {notify}\n"
+        "daemon: {{protect_after: 2, backoff_initial: 1ms, backoff_max: 2ms}}\nnotify: {notify}\n"
     ))
 }
 

@@ -170,7 +170,7 @@ fn answers_that_are_none() {
             "condor_status",
             "-collector",
             "exit=0\n",
-            "condor_status gave an answer",
+            "condor_status: cannot read the answer",
         ),
     ] {
         let (double, site) = site();
@@ -227,7 +227,7 @@ fn one_slot_that_cannot_be_read_is_told_by_name_and_the_rest_goes_on() {
                 .exits(1)
                 .says(words)
                 .says("plan     create 1 node (dry run)")
-                .says("1 in free slots");
+                .says("1 can run in free slots");
         }
         assert_eq!(double.count("DELETE", ""), 0);
     }
@@ -268,7 +268,7 @@ fn a_job_waits_no_longer_than_ehos_has_seen_its_cluster() {
         .answers("condor_q", "-group-by", &forged);
     site.tick(&[])
         .exits(0)
-        .says("longest 0 s: 1 in free slots; 3 on 3 new nodes; 36 wait");
+        .says("1 can run in free slots; create 3 nodes for 3 jobs; 36 waiting");
     assert_eq!(double.count("POST", CREATE), 3);
 }
 
@@ -289,7 +289,7 @@ fn a_recorded_pool_gets_the_nodes_that_it_needs() {
         .exits(0)
         .says("queue    49 idle, 3 running, 1 held")
         .says("1 can run in free slots; create 2 nodes for 2 jobs (waiting for 14 s)")
-        .says("40 × 8 CPUs, 16384 MB  no flavor is large enough: requested 8 CPUs, 16384 MB; largest node 1 CPU, 1536 MB (m1.small in lab) (job 16.0, waiting for 14 s)")
+        .says("40 × 8 CPUs, 16384 MB     no flavor is large enough: requested 8 CPUs, 16384 MB; largest node 1 CPU, 1536 MB (m1.small in lab) (job 16.0, waiting for 14 s)")
         .says("plan     create 2 nodes");
     assert_eq!(double.count("POST", CREATE), 2);
     let received = double.received();
@@ -363,7 +363,7 @@ fn no_node_is_made_with_a_token_that_ends_soon() {
         site.tick(&[])
             .exits(1)
             .says("condor.token_file: this token ends in ")
-            .says("daemon.token_margin");
+            .says("daemon.token_renew_before");
     }
     assert_eq!(double.count("POST", CREATE), 0);
     site.write("ehos.d/join", &in_days(30));

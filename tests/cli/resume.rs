@@ -25,7 +25,7 @@ fn protected() -> (Double, Site) {
     let double = Double::start(refusing());
     let site = Site::with_cloud(double.url())
         .waiting(1)
-        .over("daemon: {protect_after: 2, backoff_first: 1ms, backoff_longest: 2ms}\n");
+        .over("daemon: {protect_after: 2, backoff_initial: 1ms, backoff_max: 2ms}\n");
     for _ in 0..2 {
         site.tick(&[]).exits(1).never_says("PROTECTED");
     }
@@ -61,8 +61,8 @@ fn protected_mode_is_said_loudly_and_ends_by_an_operators_word() {
             .says("PROTECTED MODE  cloud lab: creates of m1.small from image GOLD CentOS 7 blocked since ")
             .says("2 consecutive failures, the last: ")
             .says("Image 7 is damaged.")
-            .says(" Mend what is broken, then: ehos resume lab\n")
-            .says("1 wait for 1 more node, limited by protected mode of m1.small in lab after 2 failures");
+            .says("; correct the cause, then run `ehos resume lab`\n")
+            .says("1 waiting for 1 more node, limited by protected mode of m1.small in lab after 2 consecutive failures");
     }
     let report = site.tick(&["-o", "json"]).exits(1).json();
     assert_eq!(report["protected"][0]["failures"], 2);
@@ -95,7 +95,7 @@ fn resume_waits_for_a_tick_and_not_for_ever() {
     resume(&site, &["lab"])
         .exits(1)
         .warns(": a tick has held the lock for longer than daemon.tick_timeout ")
-        .warns("tick_timeout, 1 s");
+        .warns("daemon.tick_timeout 1 s");
     assert_eq!(site.state_files(), before);
     std::thread::scope(|scope| {
         scope.spawn(|| {

@@ -77,7 +77,7 @@ fn a_removed_cloud_is_told_in_each_report_until_it_is_put_back() {
             .never_says("clouds.yaml");
     }
     let json = site.tick(&["-o", "json"]).exits(1).json();
-    assert_eq!(json["unseen"][0]["source"], "removed cloud lab");
+    assert_eq!(json["unknown_sources"][0]["source"], "removed cloud lab");
     command(&site, "status", &[])
         .exits(1)
         .says("removed cloud lab: ");
@@ -85,7 +85,7 @@ fn a_removed_cloud_is_told_in_each_report_until_it_is_put_back() {
     double.play(cloud::script(vec![cloud::list(&[server])]));
     site.tick(&[])
         .exits(0)
-        .says("nodes    1: 1 building")
+        .says("nodes    1 of at most 10: 1 building")
         .never_says("adopted");
 }
 
@@ -95,7 +95,7 @@ fn a_cloud_that_is_only_called_otherwise_keeps_its_nodes() {
     rename(&site, "lab", "other");
     site.tick(&[])
         .exits(0)
-        .says("nodes    1: 1 building")
+        .says("nodes    1 of at most 10: 1 building")
         .says("  other m1.small")
         .never_says("adopted")
         .never_says("removed cloud");
@@ -121,7 +121,7 @@ fn a_removed_cloud_whose_access_is_in_clouds_yaml_is_told_so() {
 fn resume_forgets_what_ran_in_a_removed_cloud() {
     let (double, site, _) = site();
     double.play(cloud::script(vec![]));
-    command(&site, "resume", &["lab"]).says("cloud lab: no failure is remembered");
+    command(&site, "resume", &["lab"]).says("cloud lab: no failures, backoff or protected mode");
     rename(&site, "lab", "other");
     command(&site, "resume", &["lab"])
         .exits(78)

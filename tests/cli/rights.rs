@@ -75,7 +75,7 @@ fn root_writes_nothing_where_another_user_runs_the_ticks() {
     for command in commands {
         let run = site.run(&[command, &places].concat());
         run.exits(74)
-            .warns("belongs to the user nobody, and this is root: ")
+            .warns("belongs to user nobody: files that root writes there would stop the ticks of nobody; run this as that user: ")
             .warns(&format!(
                 "sudo -u nobody ehos {}",
                 command[..2.min(command.len())].join(" ")

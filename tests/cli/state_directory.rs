@@ -68,7 +68,7 @@ fn a_state_file_of_a_newer_version_is_left_alone() {
     for args in [&[][..], &["--dry-run"]] {
         site.tick(args)
             .exits(78)
-            .warns("state.json: written by a newer ehos (version 99, this one reads 1)")
+            .warns("state.json: written by a newer ehos (version 99, this one reads 2)")
             .warns("install the newer version, or move the file away");
     }
     let kept = fs::read_to_string(site.state().join("state.json")).unwrap();

@@ -159,7 +159,7 @@ fn nothing_to_show() {
         (
             r#"{"version": 99, "nodes": 7}"#,
             78,
-            "written by a newer ehos (version 99, this one reads 1)",
+            "written by a newer ehos (version 99, this one reads 2)",
         ),
     ] {
         fs::write(folder.join("last.json"), garbage).unwrap();
@@ -173,7 +173,7 @@ fn nothing_to_show() {
     fs::create_dir(folder.join("last.json")).unwrap();
     status(&site, &[])
         .exits(74)
-        .warns("last.json cannot be read: Is a directory");
+        .warns("last.json: cannot be read: Is a directory");
 }
 
 #[test]
@@ -206,7 +206,7 @@ fn who_may_not_read_it_is_told_who_may() {
         ];
         let run = site.finish(&mut site.words(&[&words[..], &ehos].concat()));
         run.exits(74)
-            .warns("history/last.json may not be read by this user")
+            .warns("history/last.json: permission denied; ")
             .warns("permission denied; run this as the user root: ")
             .warns(&format!(": sudo ehos {command} {arg} --state-dir state"));
     }
@@ -247,5 +247,5 @@ fn a_pause_of_nothing_is_refused() {
     let site = after(1);
     status(&site, &["--watch", "0"])
         .exits(2)
-        .warns("longer than 0");
+        .warns("greater than 0");
 }

@@ -401,7 +401,7 @@ fn a_drain_is_taken_back_before_any_server_is_made() {
     site.state.clusters.clear();
     let plan = site.tick();
     let verbs: Vec<_> = plan.actions.iter().map(Action::verb).collect();
-    assert_eq!(verbs, ["cancel drain", "create"], "{}", site.describe());
+    assert_eq!(verbs, ["cancel_drain", "create"], "{}", site.describe());
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! A pool in which ehos may not drain (`condor.scale_down: node`): nodes end by themselves, and ehos takes away what is left.
+//! A pool in which ehos may not drain (`condor.scale_down: self-shutdown`): nodes end by themselves, and ehos takes away what is left.
 
 use scaling::action::PoolAction;
 use scaling::plan::{Action, NodeDecision};
@@ -11,7 +11,7 @@ use crate::site::{Site, running};
 
 fn site() -> Site {
     let mut site = Site::simple();
-    site.policy.scale_down = ScaleDown::Node;
+    site.policy.scale_down = ScaleDown::SelfShutdown;
     let patience = site.policy.idle_timeout.as_secs();
     locked(&site.world).noclaim_shutdown = Some(patience);
     site
@@ -132,7 +132,7 @@ fn a_drain_of_ours_from_before_still_leads_to_a_delete() {
             .filter_map(|server| server.startd.as_ref());
         startds.any(|startd| startd.drain.is_some())
     });
-    site.policy.scale_down = ScaleDown::Node;
+    site.policy.scale_down = ScaleDown::SelfShutdown;
     site.submit(4, 1, 1024, 60);
     tick(&mut site);
     assert_eq!(

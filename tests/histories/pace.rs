@@ -182,7 +182,7 @@ fn a_node_that_has_joined_gets_a_negotiation_cycle() {
 #[test]
 fn ehos_that_may_not_drain_asks_for_no_cycle() {
     let mut site = Site::simple();
-    site.policy.scale_down = scaling::policy::ScaleDown::Node;
+    site.policy.scale_down = scaling::policy::ScaleDown::SelfShutdown;
     site.world().scenario.negotiation_seconds = 3600;
     site.submit(1, 1, 1024, 600);
     for _ in 0..12 {

@@ -142,7 +142,7 @@ fn a_node_on_its_way_in_a_cloud_that_retires_goes_as_soon_as_it_has_joined() {
 #[test]
 fn where_nodes_end_by_themselves_those_of_a_cloud_that_retires_do_too() {
     let mut site = two_clouds();
-    site.policy.scale_down = ScaleDown::Node;
+    site.policy.scale_down = ScaleDown::SelfShutdown;
     site.policy.clouds[0].retire = true;
     site.ticks(2);
     assert!(

@@ -956,7 +956,7 @@ fn a_node_is_not_lost_while_its_ad_may_be_one_that_cannot_be_read() {
         if hides {
             assert_eq!(
                 site.plan().nodes[0].phase.as_str(),
-                "unheard",
+                "unknown",
                 "{}",
                 site.describe()
             );

@@ -17,7 +17,7 @@ fn two_hours() -> Site {
     let mut scenario = scenario(&[("blue", cloud(&[("medium", 4, 8192)]))]);
     scenario.token_lifetime_seconds = Some(2 * HOUR);
     let mut site = Site::new(scenario);
-    site.policy.token_margin = minutes(30);
+    site.policy.token_renew_before = minutes(30);
     site
 }
 
@@ -174,7 +174,7 @@ fn a_node_that_cannot_come_back_keeps_its_job_and_goes_afterwards() {
 #[test]
 fn while_a_schedd_does_not_answer_an_unreachable_node_stays() {
     let mut site = two_hours();
-    site.policy.unknown_grace = minutes(1);
+    site.policy.schedd_grace = minutes(1);
     cut_by_its_token(&mut site);
     locked(&site.world).broken.schedd = true;
     site.ticks(400);

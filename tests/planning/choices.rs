@@ -97,7 +97,7 @@ fn a_node_costs_something_beside_its_cores() {
             "{allocation:?}: the first of equals"
         );
         small.policy.node_cost = Some(0.25);
-        small.policy.hold_up = 0.1;
+        small.policy.straggler_overhead = 0.1;
         assert_eq!(
             order(&small).len(),
             16,

@@ -8,10 +8,10 @@
 )]
 
 mod choices;
-mod hold_up;
 mod oracle;
 mod properties;
 mod size;
 mod small;
 mod startable;
+mod straggler_overhead;
 mod submitters;

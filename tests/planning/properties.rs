@@ -114,7 +114,7 @@ prop_compose! {
         schedds in prop::collection::vec(waiting(), 1..=2),
         (nodes_min, nodes_max, nodes_spare) in (0..4u64, 0..14u64, 0..3u64),
         (max_actions, max_unproven) in (1..10u64, 1..6u64),
-        (allocation, hold_up) in (prop::sample::select(&ALL[..]), prop_oneof![Just(0.0), Just(0.05)]),
+        (allocation, straggler_overhead) in (prop::sample::select(&ALL[..]), prop_oneof![Just(0.0), Just(0.05)]),
         turn in any::<u64>(),
     ) -> Small {
         let mut small = Small::new(clouds, Vec::new()).by(allocation);
@@ -125,7 +125,7 @@ prop_compose! {
         small.policy.nodes_spare = Spare::Count(nodes_spare.min(nodes_max));
         small.policy.max_actions = max_actions;
         small.policy.max_unproven = max_unproven;
-        small.policy.hold_up = hold_up;
+        small.policy.straggler_overhead = straggler_overhead;
         small
     }
 }

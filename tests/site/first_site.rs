@@ -267,7 +267,7 @@ fn from_an_empty_project_to_a_job_that_has_run() {
     assert_eq!(again.code, 0, "{again:#?}");
     let second: serde_json::Value = serde_json::from_str(&again.stdout).unwrap();
     assert_eq!(second["server"], report["server"]);
-    assert_eq!(second["made"], false);
+    assert_eq!(second["created"], false);
     assert_eq!(digest("ehos.yaml"), before);
     let unchanged = |report: &serde_json::Value| {
         let files = report["files"].as_array().unwrap().iter();

@@ -416,7 +416,7 @@ daemon:
   negotiation_cycle: 6 s
   update_interval: 5 s
   delete_timeout: 20 s
-  backoff_first: 5 s
+  backoff_initial: 5 s
 {daemon}",
             url = auth["auth_url"],
             user = auth["username"],

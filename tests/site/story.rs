@@ -255,7 +255,7 @@ fn where_ehos_may_not_drain_a_node_that_nobody_claims_ends_by_itself() {
     let Some(mut site) = Site::up("ends", "nodes_max: 1") else {
         return;
     };
-    let node = "daemon:\n  idle_timeout: 20 s\ncondor:\n  scale_down: node\n";
+    let node = "daemon:\n  idle_timeout: 20 s\ncondor:\n  scale_down: self-shutdown\n";
     site.configure("60-node.yaml", node);
     // Whoever called it would be killed.
     site.kill_ehos_at("condor_drain", TickInstant::Before);

@@ -32,7 +32,7 @@ fn a_node_whose_token_has_ended_ends_its_job() {
     // So that a node which counts as lost would go long before its job is done.
     configure(
         &site,
-        "condor: {token_lifetime: 40 s}\ndaemon: {token_margin: 1 s, lost_timeout: 5 s, lost_job_timeout: 20 s}\n",
+        "condor: {token_lifetime: 40 s}\ndaemon: {token_renew_before: 1 s, lost_timeout: 5 s, lost_job_timeout: 20 s}\n",
     );
     site.submit(1, 75, "");
     site.tick_until("the job runs", 60, By::Unit, &[0], job_runs);

@@ -68,7 +68,7 @@ pub enum Cause {
 pub enum Left {
     /// Everything was deleted.
     Nothing,
-    /// It was left for a look, as `--keep` asked.
+    /// It was left for a look, as `--keep-failed` asked.
     Kept {
         name: String,
         id: String,

@@ -117,6 +117,7 @@ pub struct Recorded {
 #[derive(Debug, Serialize)]
 pub struct ByHand {
     /// Why it was not written.
+    #[serde(rename = "cause")]
     pub why: String,
     pub lines: String,
 }

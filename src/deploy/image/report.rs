@@ -111,7 +111,7 @@ pub fn json(builds: &Builds, exit: Exit) -> Value {
                 "image": {"id": built.image_id, "name": built.image_name, "source": built.source},
                 "steps": steps.collect::<Value>(),
                 "notes": built.notes,
-                "server_left": built.server_left,
+                "server_kept": built.server_left,
             })
         }
         Err(error) => json!({
@@ -121,7 +121,7 @@ pub fn json(builds: &Builds, exit: Exit) -> Value {
         }),
     };
     json!({
-        "version": 1,
+        "version": 2,
         "dry_run": false,
         "exit": exit as u8,
         "clouds": builds.clouds.iter().map(cloud).collect::<Value>(),
@@ -133,7 +133,7 @@ pub fn json(builds: &Builds, exit: Exit) -> Value {
 pub fn preview_json(previews: &[(String, Result<BuildPreview, Error>)], exit: Exit) -> Value {
     let leftover = |leftover: &Leftover| match leftover {
         Leftover::Server { id, name, why } => {
-            json!({"kind": "server", "id": id, "name": name, "why": why})
+            json!({"kind": "server", "id": id, "name": name, "reason": why})
         }
         Leftover::Image { id, name } => json!({"kind": "image", "id": id, "name": name}),
     };
@@ -143,13 +143,13 @@ pub fn preview_json(previews: &[(String, Result<BuildPreview, Error>)], exit: Ex
             "image": {"name": preview.image_name, "source": preview.source},
             "flavor": preview.flavor,
             "leftovers": preview.leftovers.iter().map(leftover).collect::<Value>(),
-            "goes_on_with": preview.goes_on_with,
+            "continues_with": preview.goes_on_with,
             "notes": preview.notes,
         }),
         Err(error) => json!({"cloud": cloud, "error": error.to_string()}),
     };
     json!({
-        "version": 1, "dry_run": true, "exit": exit as u8,
+        "version": 2, "dry_run": true, "exit": exit as u8,
         "clouds": previews.iter().map(cloud).collect::<Value>(),
     })
 }

@@ -107,7 +107,7 @@ impl fmt::Display for CleanUp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             CleanUp::Nothing => "",
-            CleanUp::Deleted => ". Its server was deleted (--keep leaves it)",
+            CleanUp::Deleted => ". Its server was deleted (--keep-failed leaves it)",
             CleanUp::Kept => ". Its server was kept; the next run continues with it",
             CleanUp::Unknown => {
                 ". Its server was kept; the next run continues with it or deletes it"

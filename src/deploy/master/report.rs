@@ -86,7 +86,7 @@ impl DeployPlan<'_> {
     /// For programs.
     pub fn json(&self) -> Value {
         json!({
-            "version": 1, "dry_run": true, "exit": Exit::Done as u8, "cloud": self.spec.cloud,
+            "version": 2, "dry_run": true, "exit": Exit::Done as u8, "cloud": self.spec.cloud,
             "image": self.spec.image_name, "trust_domain": self.spec.trust_domain, "plan": self.sentences(),
             "files": self.files(), "notices": self.notices,
         })
@@ -257,9 +257,9 @@ impl DeployReport<'_> {
             tick,
         } = installed;
         json!({
-            "version": 1, "dry_run": false, "exit": self.exit() as u8, "cloud": self.spec.cloud,
+            "version": 2, "dry_run": false, "exit": self.exit() as u8, "cloud": self.spec.cloud,
             "server": {"id": server.record.id, "name": server.record.name},
-            "made": made, "image": made.then_some(&self.spec.image_name),
+            "created": made, "image": made.then_some(&self.spec.image_name),
             "trust_domain": made.then_some(&self.spec.trust_domain),
             "addresses": self.addresses(), "floating_ip": floating_ip, "address": ssh.address, "user": ssh.user(),
             "login": self.login(), "ehos": version,

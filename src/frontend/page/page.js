@@ -10,7 +10,7 @@ const phaseOf = (phase) => view.phases.find((one) => one.phase === phase);
 const family = (phase) => phaseOf(phase)?.family ?? 'doubt';
 const meaning = (phase) => phaseOf(phase)?.meaning;
 const rank = (phase) => (view.phases.findIndex((one) => one.phase === phase) + 1 || view.phases.length + 1);
-const decision = (fate) => view.decisions.find((one) => one.fate === fate) ?? { words: fate, family: 'doubt' };
+const decision = (name) => view.decisions.find((one) => one.decision === name) ?? { words: name, family: 'doubt' };
 const shape = (of) => make('span', { class: 'shape', 'data-family': of, 'aria-hidden': 'true' });
 
 // ---------------------------------------------------------------- what is known
@@ -107,7 +107,7 @@ function asks({ cpus, memory_mb, disk_kb, gpus }) {
 }
 
 function drawQueue() {
-  const { queue, demand, groups } = status;
+  const { queue, demand, job_groups: groups } = status;
   const seen = queue.schedds > 0;
   const whole = view.knows_jobs;
   const jobs = [['idle', queue.idle], ['running', queue.running], ['held', queue.held]];
@@ -124,7 +124,7 @@ function drawQueue() {
     const parts = [`${many(queue.waiting, 'job waits', 'jobs wait')}, the longest for ${span(queue.longest_seconds)}; together they ask for ${asks(demand)}`];
     if (queue.unmatched) parts.push(`${many(queue.unmatched, 'fits', 'fit')} no node`);
     if (queue.limited) parts.push(`a limit holds back ${count(queue.limited)}`);
-    if (queue.to_come) parts.push(`${count(queue.to_come)} more to come (late materialization)`);
+    if (queue.unmaterialized) parts.push(`${count(queue.unmaterialized)} more to come (late materialization)`);
     text = `${parts.join('; ')}.`;
   }
   if (seen && !whole) text = `Of the schedds that answered: ${text}`;
@@ -133,7 +133,7 @@ function drawQueue() {
   const waiting = [...groups].sort((a, b) => b.waiting_seconds - a.waiting_seconds);
   const cell = (label, properties = {}) => make('td', { role: 'cell', 'data-label': label, ...properties });
   shortened($('groups').tBodies[0], $('more-groups'), waiting, 8, 'groups',
-    (group) => JSON.stringify([group.request, group.needs]),
+    (group) => JSON.stringify([group.request, group.requirements]),
     () => make('tr', { role: 'row' }, cell('Jobs', { class: 'number' }), cell('Each asks for'), cell('Longest', { class: 'number' }), cell('Where', { class: 'why' })),
     (row, group) => {
       const [n, request, longest, why] = row.cells;
@@ -141,7 +141,7 @@ function drawQueue() {
       say(request, asks(group.request));
       mark(request, 'title', group.example ? `such as job ${group.example}` : null);
       say(longest, span(group.waiting_seconds));
-      list(why, group.why.length ? group.why : [{ reason: '', text: '–' }], (one) => one.reason + one.text,
+      list(why, group.reasons.length ? group.reasons : [{ reason: '', text: '–' }], (one) => one.reason + one.text,
         () => make('p', { class: 'reason' }),
         (item, one) => {
           mark(item, 'data-bad', view.stuck.includes(one.reason) ? '' : null);
@@ -165,7 +165,7 @@ function drawFigures() {
   const rows = [
     ['Cores used', `${heard ? count(cores.claimed) : 'unknown'} of ${paid}`,
       share !== null ? `${number(100 * share, 0)} % of those that are paid for` : whole ? 'none is paid for' : 'a cloud with nodes does not answer', share],
-    ['Cores free', heard ? count(cores.free) : 'unknown', cores.others ? `and ${count(cores.others - cores.others_claimed)} of ${count(cores.others)} on other machines` : 'on nodes that take jobs'],
+    ['Cores free', heard ? count(cores.free) : 'unknown', cores.unmanaged ? `and ${count(cores.unmanaged - cores.unmanaged_claimed)} of ${count(cores.unmanaged)} on other machines` : 'on nodes that take jobs'],
     ['Nodes', `${count(existing)} of ${count(policy.nodes_max)}`, `at least ${count(policy.nodes_min)}${policy.nodes_spare && policy.nodes_spare !== '0' ? `, ${policy.nodes_spare} to spare` : ''}`,
       policy.nodes_max ? existing / policy.nodes_max : null],
   ];
@@ -233,7 +233,7 @@ function nodeWords(node) {
   const parts = [node.name || node.node, node.phase];
   parts.push(!all ? 'cores not known' : node.startd ? `${used} of ${many(all, 'core')} used` : many(all, 'core'), `cloud ${node.cloud}`, node.flavor);
   if (node.server?.age_seconds != null) parts.push(`${span(node.server.age_seconds)} old`);
-  if (node.fate !== 'keeps') parts.push(`this tick: ${decision(node.fate).words}`);
+  if (node.decision !== 'keep') parts.push(`this tick: ${decision(node.decision).words}`);
   return parts.join(', ');
 }
 
@@ -253,7 +253,7 @@ function newTile(id) {
 function drawTile(tile, node, size) {
   const [used, all] = utilisation(node);
   const age = node.server?.age_seconds != null ? brief(node.server.age_seconds) : '';
-  const signature = [node.name, node.phase, node.fate, node.cloud, node.flavor, used, all, age, size, node.startd ? 1 : 0].join('\u0000');
+  const signature = [node.name, node.phase, node.decision, node.cloud, node.flavor, used, all, age, size, node.startd ? 1 : 0].join('\u0000');
   tile.node = node;
   if (tile.signature === signature) return;
   tile.signature = signature;
@@ -261,7 +261,7 @@ function drawTile(tile, node, size) {
   const [mark_, name, phase, use, cores, place, old] = tile.button.children;
   mark(tile.button, 'aria-label', tile.words);
   mark(tile.button, 'data-family', family(node.phase));
-  mark(tile.button, 'data-fate', node.fate === 'keeps' ? null : node.fate);
+  mark(tile.button, 'data-decision', node.decision === 'keep' ? null : node.decision);
   mark(mark_, 'data-family', family(node.phase));
   say(name.firstChild, shortName(node));
   mark(tile.button, 'title', size === 'small' ? tile.words : node.name);
@@ -453,7 +453,7 @@ function drawNode(node, name) {
   const { server = {}, startd } = node;
   pairs($('node-pairs'), [
     ['Phase', meaning(node.phase) ? `${node.phase} (${meaning(node.phase)})` : node.phase],
-    ['This tick', node.fate === 'keeps' ? 'keeps it' : decision(node.fate).words],
+    ['This tick', node.decision === 'keep' ? 'keeps it' : decision(node.decision).words],
     ['Cores used', startd ? `${startd.claimed_cpus} of ${startd.cpus}` : null],
     ['Memory used', startd ? `${memory(startd.claimed_memory_mb)} of ${memory(startd.memory_mb)}` : null],
     ['GPUs used', startd?.gpus ? `${startd.claimed_gpus} of ${startd.gpus}` : null],
@@ -468,7 +468,7 @@ function drawNode(node, name) {
 function drawEvents(events, more) {
   say($('events-say'), more ?? (events.length ? '' : 'Nothing is known of it in the history.'));
   show($('events-say'), Boolean($('events-say').textContent));
-  list($('events'), events, (event) => `${event.at} ${event.fate} ${event.phase}`,
+  list($('events'), events, (event) => `${event.at} ${event.decision} ${event.phase}`,
     (event) => make('li', {}, make('time', { datetime: event.at }), shape(family(event.phase)), make('div', {}, make('strong'), make('span'), make('em'))),
     (item, event) => {
       const [time, , words] = item.children;
@@ -551,7 +551,7 @@ const CHARTS = [
     lines: (s) => [
       { key: 'paid', label: 'paid for', values: s.cores.paid, class: 'c-paid', area: true },
       { key: 'claimed', label: 'used', values: s.cores.claimed, class: 'c-used', area: true },
-      { key: 'others', label: 'on other machines', values: s.cores.others, class: 'c-others', dash: '6 3' },
+      { key: 'others', label: 'on other machines', values: s.cores.unmanaged, class: 'c-others', dash: '6 3' },
     ],
   },
   {
@@ -663,9 +663,9 @@ let older = false; // There are more than were asked for.
 let sought = null; // What is older was not looked for.
 let visible = 15;
 
-function whatOf({ fate, was, phase }) {
-  if (fate !== 'keeps') return decision(fate).words;
-  return was && was !== phase ? `${was} → ${phase}` : phase;
+function whatOf({ decision: name, previous_phase: before, phase }) {
+  if (name !== 'keep') return decision(name).words;
+  return before && before !== phase ? `${before} → ${phase}` : phase;
 }
 
 function resultOf({ result, message }) {
@@ -673,16 +673,16 @@ function resultOf({ result, message }) {
   return message ? `${word}: ${message}` : word;
 }
 
-const keyOf = (one) => `${one.at} ${one.node} ${one.fate} ${one.phase}`;
+const keyOf = (one) => `${one.at} ${one.node} ${one.decision} ${one.phase}`;
 
 function drawDecisions() {
   const cell = (label, more = '') => make('td', { role: 'cell', 'data-label': label, class: more });
   list($('decision-rows').tBodies[0], rows.slice(0, visible), keyOf,
     (one) => {
       const open = make('button', { type: 'button', class: 'link', 'aria-haspopup': 'dialog', title: one.name, 'aria-label': one.name, on: { click: () => openNode(one.node, one.name) } }, shortName(one));
-      const row = make('tr', { role: 'row', 'data-fate': one.fate }, cell('When', 'when'), cell('What', 'what'), cell('Node', 'node'), cell('Why', 'why'), cell('Result', 'result'));
+      const row = make('tr', { role: 'row', 'data-decision': one.decision }, cell('When', 'when'), cell('What', 'what'), cell('Node', 'node'), cell('Why', 'why'), cell('Result', 'result'));
       row.cells[0].append(make('time', { datetime: one.at }));
-      row.cells[1].append(shape(decision(one.fate).family ?? family(one.phase)), make('span', {}, whatOf(one)));
+      row.cells[1].append(shape(decision(one.decision).family ?? family(one.phase)), make('span', {}, whatOf(one)));
       row.cells[2].append(open, make('span', { class: 'place' }, `${one.cloud} · ${one.flavor}`));
       row.cells[3].textContent = one.text ?? '';
       row.cells[4].textContent = resultOf(one) || '–';
@@ -779,7 +779,7 @@ function drawTick() {
   const end = (seconds) => Date.parse(status.at) + seconds * 1000;
   plainList('backoffs', [
     ...status.backoffs.map((one) => [`${one.flavor} in ${one.cloud}, after ${many(one.failures, 'failure')} (${one.last_failure}):`, end(one.seconds)]),
-    ...status.clouds.filter(({ pause }) => pause).map(({ cloud, pause }) => [`all of ${cloud} (${pause.why}):`, end(pause.seconds)]),
+    ...status.clouds.filter(({ pause }) => pause).map(({ cloud, pause }) => [`all of ${cloud} (${pause.cause}):`, end(pause.seconds)]),
   ], true);
   plainList('others', [
     ...status.builders.map((one) => [`builder ${one.name ?? ''} in ${one.cloud ?? ''}: ${one.text}`]),
@@ -790,7 +790,7 @@ function drawTick() {
 
 // ---------------------------------------------------------------- all of it
 
-const LISTS = ['nodes', 'clouds', 'groups', 'actions', 'unseen', 'brakes', 'protected', 'budgets_spent', 'notices', 'backoffs', 'builders', 'leftovers', 'floating_ips'];
+const LISTS = ['nodes', 'clouds', 'job_groups', 'actions', 'unknown_sources', 'brakes', 'protected', 'budgets_spent', 'notices', 'backoffs', 'builders', 'leftovers', 'floating_ips'];
 
 // What is of another version of ehos, or a fault of this page, must not stop it.
 let broken = false;

@@ -15,7 +15,7 @@ use scaling::plan::NodeDecision;
 use scaling::seconds::Seconds;
 
 /// The version of the JSON layout: raised when a field changes its meaning or is removed.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// A node from its create to its end, as far as the history reaches back.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -48,7 +48,7 @@ pub struct LifeEvent {
     pub at: Timestamp,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub phase: Option<Named<PhaseName>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(rename = "decision", skip_serializing_if = "Option::is_none")]
     pub fate: Option<Named<NodeDecision>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<Named<ReasonName>>,
@@ -81,27 +81,34 @@ pub struct PhaseSpan {
 #[serde(tag = "end", rename_all = "snake_case")]
 pub enum End {
     /// The node exists as of the last tick.
+    #[serde(rename = "exists")]
     There {
         phase: Named<PhaseName>,
         /// The decision of the last tick and its reason.
+        #[serde(rename = "reason")]
         why: String,
     },
     /// ehos deleted its server.
     Deleted {
         /// The time of the request.
         at: Timestamp,
+        #[serde(rename = "reason")]
         why: String,
     },
     /// Its server was deleted outside ehos.
+    #[serde(rename = "deleted_externally")]
     Gone {
         /// The time of the tick that found it so.
         at: Timestamp,
+        #[serde(rename = "reason")]
         why: String,
     },
     /// Nova never created a server.
+    #[serde(rename = "not_created")]
     NotMade {
         /// The time of the request.
         at: Timestamp,
+        #[serde(rename = "reason")]
         why: String,
     },
     /// The history does not contain the end.

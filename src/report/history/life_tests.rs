@@ -6,7 +6,7 @@ const NODE: &str = "20261126t090000-01";
 /// A tick at this minute in which the node was so, and this was done with it.
 fn record(minute: u32, event: Value, action: &str, result: &str) -> Record {
     let mut whole = json!({"node": NODE, "name": "n", "cloud": "c", "flavor": "f", "image": "i", "per_hour": 0.6,
-        "phase": "busy", "fate": "keeps", "reason": "r", "text": "t"});
+        "phase": "busy", "decision": "keep", "reason": "r", "text": "t"});
     let events = match event {
         Value::Object(event) => {
             whole.as_object_mut().unwrap().extend(event);
@@ -30,7 +30,7 @@ fn life(records: &[Record]) -> Life {
 fn created() -> Record {
     record(
         0,
-        json!({"phase": "new", "fate": "creates", "text": "for 1 waiting job"}),
+        json!({"phase": "new", "decision": "create", "text": "for 1 waiting job"}),
         "create",
         "done",
     )
@@ -40,30 +40,40 @@ fn created() -> Record {
 fn a_whole_life() {
     let records = [
         created(),
-        record(1, json!({"was": "new", "phase": "booting"}), "", ""),
         record(
-            4,
-            json!({"was": "booting", "phase": "busy", "server": "uuid", "machine": "host"}),
+            1,
+            json!({"previous_phase": "new", "phase": "booting"}),
             "",
             "",
         ),
-        record(14, json!({"was": "busy", "phase": "idle"}), "", ""),
+        record(
+            4,
+            json!({"previous_phase": "booting", "phase": "busy", "server": "uuid", "machine": "host"}),
+            "",
+            "",
+        ),
+        record(
+            14,
+            json!({"previous_phase": "busy", "phase": "idle"}),
+            "",
+            "",
+        ),
         record(
             20,
-            json!({"phase": "idle", "fate": "drains", "text": "idle 6 min"}),
+            json!({"phase": "idle", "decision": "drain", "text": "idle 6 min"}),
             "drain",
             "done",
         ),
         record(
             21,
-            json!({"phase": "drained", "fate": "deletes", "text": "no claim left"}),
+            json!({"phase": "drained", "decision": "delete", "text": "no claim left"}),
             "delete",
             "failed",
         ),
         record(22, Value::Null, "delete", "done"),
         record(
             24,
-            json!({"phase": "gone", "fate": "forgets", "text": "its server is gone"}),
+            json!({"phase": "deleted", "decision": "forget", "text": "its server is gone"}),
             "invalidate",
             "done",
         ),
@@ -94,11 +104,12 @@ fn a_whole_life() {
 
 #[test]
 fn each_end() {
-    let gone = json!({"phase": "gone", "fate": "forgets", "text": "it was not there any more"});
+    let gone =
+        json!({"phase": "deleted", "decision": "forget", "text": "it was not there any more"});
     let ends: Vec<End> = [
         vec![record(
             0,
-            json!({"phase": "new", "fate": "creates"}),
+            json!({"phase": "new", "decision": "create"}),
             "create",
             "failed",
         )],
@@ -127,7 +138,7 @@ fn each_end() {
         ]
     );
     let last: TickReport = serde_json::from_value(json!({"at": "2026-11-26T09:30:00Z", "nodes": [{"node": NODE, "name": "n",
-        "cloud": "c", "flavor": "f", "phase": "busy", "fate": "keeps", "reason": "busy", "text": "busy 1 of 2 cpus"}]}))
+        "cloud": "c", "flavor": "f", "phase": "busy", "decision": "keep", "reason": "busy", "text": "busy 1 of 2 cpus"}]}))
     .unwrap();
     let there = Life::of(NODE, &[created()], &last).unwrap();
     assert_eq!(there.text, "The node exists: busy 1 of 2 cpus.");

@@ -17,7 +17,7 @@ use system::own_file;
 /// When there is one that cannot be read.
 pub fn last(folder: &Path) -> io::Result<Option<TickReport>> {
     match own_file::read(&folder.join(LAST)) {
-        Ok(text) => Ok(Some(serde_json::from_slice(&text)?)),
+        Ok(text) => Ok(Some(TickReport::read(&text)?)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error),
     }
@@ -60,6 +60,7 @@ pub struct UnreadDay {
     /// The name of its file.
     pub file: String,
     /// The system's words.
+    #[serde(rename = "cause")]
     pub why: String,
 }
 

@@ -18,7 +18,7 @@ use scaling::plan::{NodeDecision, UnknownSource};
 use scaling::source::SourceKind;
 
 /// The version of the JSON layout: raised when a field changes its meaning or is removed.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// Groups of waiting jobs that a line names, those that wait longest; the rest is in the counts.
 const GROUPS: usize = 10;
@@ -49,7 +49,7 @@ pub struct Record {
     /// Whether the collector answered: else `cores` shows nothing of what is used.
     pub collector: bool,
     /// Nodes by phase, before this tick did anything.
-    pub nodes: BTreeMap<String, u64>,
+    pub nodes: BTreeMap<Named<PhaseName>, u64>,
     /// The same by cloud.
     pub clouds: BTreeMap<CloudName, CloudCounts>,
     /// What nodes cost; none without any price.
@@ -57,6 +57,7 @@ pub struct Record {
     /// How many waiting jobs each limit kept nodes from, by its name.
     pub limits: BTreeMap<String, u64>,
     /// What did not answer or is not there.
+    #[serde(rename = "unknown_sources", alias = "unseen")]
     pub unseen: Vec<UnknownSource>,
     /// What stopped deletes, by name, with the sentence.
     pub brakes: BTreeMap<String, String>,
@@ -70,6 +71,7 @@ pub struct Record {
     /// What an operator should know.
     pub notices: Vec<String>,
     /// Groups of waiting jobs, those that wait longest.
+    #[serde(rename = "job_groups", alias = "groups")]
     pub groups: Vec<GroupCounts>,
     /// Nodes to which something happened, or that are not what they were.
     pub events: Vec<Event>,
@@ -84,7 +86,7 @@ pub struct CloudCounts {
     /// It answered.
     pub answers: bool,
     /// Nodes by phase.
-    pub nodes: BTreeMap<String, u64>,
+    pub nodes: BTreeMap<Named<PhaseName>, u64>,
     /// Cores of its servers.
     pub paid_cores: u64,
     pub claimed_cores: u64,
@@ -156,11 +158,17 @@ pub struct Event {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub per_hour: Option<Money>,
     /// Where it was in its life at the last tick; none when it was not known then.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        rename = "previous_phase",
+        alias = "was",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub was: Option<Named<PhaseName>>,
     /// Where it is now.
     pub phase: Named<PhaseName>,
     /// What this tick did to it.
+    #[serde(rename = "decision", alias = "fate")]
     pub fate: Named<NodeDecision>,
     /// Why, by name.
     pub reason: Named<ReasonName>,
@@ -209,7 +217,7 @@ impl Event {
 impl Record {
     /// What a tick adds to the history, after the last one that is known.
     pub fn of(now: &TickReport, before: Option<&TickReport>) -> Record {
-        let mut nodes: BTreeMap<String, u64> = BTreeMap::new();
+        let mut nodes: BTreeMap<Named<PhaseName>, u64> = BTreeMap::new();
         let mut clouds: BTreeMap<CloudName, CloudCounts> = BTreeMap::new();
         for cloud in &now.clouds {
             let counts = clouds.entry(cloud.cloud.clone()).or_default();
@@ -220,9 +228,9 @@ impl Record {
             .iter()
             .filter(|node| !node.phase.is(PhaseName::New))
         {
-            *nodes.entry(node.phase.to_string()).or_default() += 1;
+            *nodes.entry(node.phase.clone()).or_default() += 1;
             let counts = clouds.entry(node.cloud.clone()).or_default();
-            *counts.nodes.entry(node.phase.to_string()).or_default() += 1;
+            *counts.nodes.entry(node.phase.clone()).or_default() += 1;
             if exists(&node.phase) {
                 counts.paid_cores += node.server.vcpus.unwrap_or_default();
                 let startd = node.startd.as_ref();

@@ -257,7 +257,7 @@ mod tests {
 
     fn event(node: &str, machine: &str, phase: &str) -> String {
         format!(
-            r#"{{"node":"{node}","name":"ehos-execute-{node}","machine":"{machine}","cloud":"c","flavor":"f","phase":"{phase}","fate":"keeps","reason":"busy","text":"t"}}"#
+            r#"{{"node":"{node}","name":"ehos-execute-{node}","machine":"{machine}","cloud":"c","flavor":"f","phase":"{phase}","decision":"keep","reason":"busy","text":"t"}}"#
         )
     }
 
@@ -317,7 +317,7 @@ mod tests {
         };
         write("08", "idle");
         write("10", "busy");
-        write("20", "gone");
+        write("20", "deleted");
         for day in 21..24 {
             fs::write(dir.path().join(format!("2027-01-{day}.jsonl")), "").unwrap();
         }
@@ -330,7 +330,7 @@ mod tests {
             .iter()
             .map(|one| one.events[0].phase.to_string())
             .collect();
-        assert_eq!(phases, ["busy", "gone"]);
+        assert_eq!(phases, ["busy", "deleted"]);
     }
 
     #[test]

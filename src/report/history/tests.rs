@@ -23,11 +23,11 @@ fn tick(at: &str, nodes: &[(&str, &str, &str)]) -> TickReport {
             json!({"node": id, "name": format!("ehos-{id}"), "cloud": "blue", "flavor": "small",
                 "server": {"id": format!("uuid-of-{id}"), "image": "gold", "vcpus": 4},
                 "startd": {"machine": format!("{id}.site"), "cpus": 4, "claimed_cpus": 3},
-                "phase": phase, "fate": fate, "reason": "busy", "text": "busy with 3 of 4 cpus", "claimed_cpus": 3})
+                "phase": phase, "decision": fate, "reason": "busy", "text": "busy with 3 of 4 cpus", "claimed_cpus": 3})
         })
         .collect();
     serde_json::from_value(json!({
-        "version": 1, "at": at, "nodes": nodes, "queue": {"schedds": 1, "idle": 2},
+        "version": 2, "at": at, "nodes": nodes, "queue": {"schedds": 1, "idle": 2},
         "clouds": [{"cloud": "blue", "answers": true}],
     }))
     .unwrap()
@@ -48,12 +48,12 @@ fn a_tick_is_a_line_of_its_day_and_what_happened_is_told_once() {
     let dir = tempfile::tempdir().unwrap();
     let folder = folder(dir.path());
     let ticks = [
-        tick("2026-11-26T23:58:00Z", &[("n1", "new", "creates")]),
-        tick("2026-11-26T23:59:00Z", &[("n1", "building", "keeps")]),
-        tick("2026-11-27T00:00:00Z", &[("n1", "building", "keeps")]),
-        tick("2026-11-27T00:01:00Z", &[("n1", "idle", "drains")]),
-        tick("2026-11-27T00:02:00Z", &[("n1", "idle", "drains")]),
-        tick("2026-11-27T00:03:00Z", &[("n1", "gone", "forgets")]),
+        tick("2026-11-26T23:58:00Z", &[("n1", "new", "create")]),
+        tick("2026-11-26T23:59:00Z", &[("n1", "building", "keep")]),
+        tick("2026-11-27T00:00:00Z", &[("n1", "building", "keep")]),
+        tick("2026-11-27T00:01:00Z", &[("n1", "idle", "drain")]),
+        tick("2026-11-27T00:02:00Z", &[("n1", "idle", "drain")]),
+        tick("2026-11-27T00:03:00Z", &[("n1", "deleted", "forget")]),
         tick("2026-11-27T00:04:00Z", &[]),
     ];
     for tick in &ticks {
@@ -103,7 +103,7 @@ fn a_tick_is_a_line_of_its_day_and_what_happened_is_told_once() {
         .map(|record| record.clouds["blue"].paid_cores)
         .collect();
     assert_eq!(cores, [0, 4, 4, 4, 4, 0, 0]);
-    assert_eq!(records[1].nodes["building"], 1);
+    assert_eq!(records[1].nodes[&PhaseName::Building.into()], 1);
     assert_eq!(records[3].events[0].numbers["claimed_cpus"], 3);
 }
 
@@ -197,7 +197,7 @@ fn a_drain_for_another_image_is_read_back() {
         image: "gold".to_owned(),
         configured_image: "silver".to_owned(),
     });
-    let mut now = tick("2026-11-26T12:00:00Z", &[("n1", "idle", "drains")]);
+    let mut now = tick("2026-11-26T12:00:00Z", &[("n1", "idle", "drain")]);
     now.nodes[0].why = why;
     write(dir.path(), &now, 30).unwrap();
     let folder = folder(dir.path());
@@ -226,4 +226,74 @@ fn a_clock_that_was_wrong_for_a_while_costs_no_days() {
         .map(|record| record.at.to_string())
         .collect();
     assert!(times.contains(&ticks[0].to_owned()), "{times:?}");
+}
+
+/// tests/fixtures/layout-1 was written before the layout changed.
+#[test]
+fn a_history_of_the_first_layout_is_read() {
+    let folder = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../../tests/fixtures/layout-1/history"
+    );
+    let folder = std::path::Path::new(folder);
+    let last = serde_json::to_value(last(folder).unwrap().unwrap()).unwrap();
+    let records = serde_json::to_value(records(folder)).unwrap();
+    let node = |number: usize, field: &str| format!("/nodes/{number}/{field}");
+    let event = |number: usize, field: &str| format!("/2/events/{number}/{field}");
+    let group = |number: usize| format!("/job_groups/0/reasons/{number}/reason");
+    let common = |at: &str| {
+        [
+            (format!("{at}/unknown_sources/0/source"), "matches"),
+            (format!("{at}/unknown_sources/1/cause"), "no answer"),
+            (format!("{at}/queue/unmaterialized"), "5"),
+        ]
+    };
+    let of_last = [
+        ("/version".to_owned(), "2"),
+        (node(0, "phase"), "unknown"),
+        (node(1, "decision"), "delete"),
+        (node(5, "phase"), "deleted"),
+        (node(5, "decision"), "forget"),
+        (node(6, "decision"), "cancel_drain"),
+        (node(7, "decision"), "drain"),
+        ("/brakes/0/brake".to_owned(), "nodes_silent"),
+        ("/floating_ips/0/decision".to_owned(), "disassociate"),
+        ("/builders/0/decision".to_owned(), "keep"),
+        ("/leftovers/0/decision".to_owned(), "delete"),
+        ("/clouds/0/pause/cause".to_owned(), "429"),
+        ("/cost/clouds/0/committed".to_owned(), "0.16"),
+        ("/budgets_spent/0/committed".to_owned(), "0.2"),
+        ("/cores/unmanaged".to_owned(), "0"),
+        ("/job_groups/0/requirements".to_owned(), "9f86d081884c7d65"),
+        (group(1), "fits_starting"),
+        (group(2), "fits_cancelled_drain"),
+        (group(3), "left_unclaimed"),
+        (group(5), "nothing_created"),
+        ("/totals/nodes/0/drains_cancelled".to_owned(), "2"),
+        ("/totals/unknown_sources/0/count".to_owned(), "4"),
+    ];
+    let of_record = [
+        ("/0/events/0/decision".to_owned(), "create"),
+        ("/2/nodes/unknown".to_owned(), "1"),
+        ("/2/nodes/deleted".to_owned(), "1"),
+        ("/2/clouds/blue/nodes/unknown".to_owned(), "1"),
+        ("/2/job_groups/0/jobs".to_owned(), "1"),
+        (event(0, "previous_phase"), "busy"),
+        (event(3, "phase"), "unknown"),
+        (event(4, "decision"), "cancel_drain"),
+        (event(6, "decision"), "forget"),
+    ];
+    let of_last = of_last
+        .into_iter()
+        .chain(common(""))
+        .map(|one| (&last, one));
+    let of_record = of_record
+        .into_iter()
+        .chain(common("/2"))
+        .map(|one| (&records, one));
+    for (document, (path, value)) in of_last.chain(of_record) {
+        let found = document.pointer(&path).map(ToString::to_string);
+        let found = found.map(|found| found.trim_matches('"').to_owned());
+        assert_eq!(found.as_deref(), Some(value), "{path}");
+    }
 }

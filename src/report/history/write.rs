@@ -102,8 +102,8 @@ fn replace(folder: &Path, now: &TickReport) -> io::Result<()> {
     Ok(())
 }
 
-/// Removes days that are over for longer than `keep_days`, and what killed ticks have left half written. When all that
-/// there is would be too old but this very day, the clock may be wrong, and none goes.
+/// Removes days that are older than `keep_days`, and unfinished files of killed ticks. If every day but this one were too
+/// old, the clock may be wrong, and nothing is removed.
 fn prune(folder: &Path, days: &[Day], at: Timestamp, keep_days: u64) -> io::Result<()> {
     let today = day(at);
     let oldest = i64::try_from(keep_days)

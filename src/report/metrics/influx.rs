@@ -103,8 +103,8 @@ pub fn lines(now: &TickReport, host: &str) -> String {
         .field("joined", cores.map(|cores| cores.joined))
         .field("claimed", cores.map(|cores| cores.claimed))
         .field("free", cores.map(|cores| cores.free))
-        .field("others", cores.map(|cores| cores.others))
-        .field("others_claimed", cores.map(|cores| cores.others_claimed))
+        .field("unmanaged", cores.map(|cores| cores.others))
+        .field("unmanaged_claimed", cores.map(|cores| cores.others_claimed))
         .write(&mut text);
     for cloud in &now.clouds {
         let quota = cloud.quota.unwrap_or_default();
@@ -140,7 +140,7 @@ pub fn lines(now: &TickReport, host: &str) -> String {
         .field("protected", now.protected.len())
         .field("backoffs", now.backoffs.len())
         .field("budgets_spent", now.budgets_spent.len())
-        .field("unseen", now.unseen.len())
+        .field("unknown_sources", now.unseen.len())
         .write(&mut text);
     text
 }

@@ -65,7 +65,7 @@ fn of_tick(text: &mut Text, now: &TickReport) {
         *unseen.entry(source.source.kind.name()).or_default() += 1;
     }
     text.gauge(
-        "ehos_sources_unseen",
+        "ehos_sources_unknown",
         "Sources of a kind that did not answer in the last tick.",
         unseen.into_iter().map(|(kind, n)| ([("source", kind)], n)),
     );
@@ -186,12 +186,12 @@ fn of_nodes(text: &mut Text, now: &TickReport) {
         known.map(|cores| cores.free),
     );
     text.value(
-        "ehos_cores_others",
+        "ehos_cores_unmanaged",
         "Cores of unmanaged machines in the pool.",
         known.map(|cores| cores.others),
     );
     text.value(
-        "ehos_cores_others_claimed",
+        "ehos_cores_unmanaged_claimed",
         "Claimed cores of unmanaged machines in the pool.",
         known.map(|cores| cores.others_claimed),
     );
@@ -424,7 +424,7 @@ fn counted(text: &mut Text, totals: &Totals) {
         failures,
     );
     text.counter(
-        "ehos_unseen_total",
+        "ehos_sources_unknown_total",
         "Sources of a kind that did not answer, each once a tick.",
         totals
             .unseen

@@ -48,8 +48,10 @@ struct Known {
     /// The number of ticks with the problem.
     seen: u64,
     /// The number of consecutive ticks without it since.
+    #[serde(rename = "absent", alias = "gone")]
     gone: u64,
     /// The time of the last notice, by channel.
+    #[serde(rename = "sent", alias = "told")]
     told: BTreeMap<String, Timestamp>,
     /// Channels that were sent the end.
     over: BTreeSet<String>,
@@ -59,7 +61,7 @@ struct Known {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Memory {
-    #[serde(deserialize_with = "each")]
+    #[serde(rename = "problems", alias = "troubles", deserialize_with = "each")]
     troubles: BTreeMap<String, Known>,
     /// The time of the last tick that counted.
     counted: Option<Timestamp>,
@@ -213,7 +215,7 @@ mod tests {
         let mut all = Vec::new();
         for tick in ticks.chars() {
             let unseen = match tick {
-                'u' | 'b' => json!([{"source": "cloud a", "why": "it does not answer"}]),
+                'u' | 'b' => json!([{"source": "cloud a", "cause": "it does not answer"}]),
                 _ => json!([]),
             };
             let protected = match tick {
@@ -223,7 +225,7 @@ mod tests {
                 }
                 _ => json!([]),
             };
-            let snapshot = json!({"at": at, "unseen": unseen, "protected": protected});
+            let snapshot = json!({"at": at, "unknown_sources": unseen, "protected": protected});
             let snapshot: TickReport = serde_json::from_value(snapshot).unwrap();
             memory.look(&snapshot, &settings);
             let due = memory.due("hook", at, &settings);
@@ -275,13 +277,13 @@ mod tests {
         let at = Timestamp::UNIX_EPOCH;
         let protected = json!([{"cloud": "a", "flavor": "f", "image": "i", "since": at, "failures": 5,
             "last_failure": "x", "text": "no more"}]);
-        let snapshot = json!({"at": at, "unseen": [], "protected": protected});
+        let snapshot = json!({"at": at, "unknown_sources": [], "protected": protected});
         let snapshot: TickReport = serde_json::from_value(snapshot).unwrap();
         let settings = settings();
         let mut memory = Memory::default();
         memory.look(&snapshot, &settings);
         let mut written = serde_json::to_value(&memory).unwrap();
-        written["troubles"]["other"] = json!({"kind": "of a later version"});
+        written["problems"]["other"] = json!({"kind": "of a later version"});
         let read: Memory = serde_json::from_value(written).unwrap();
         assert_eq!((read, memory.troubles.len()), (memory, 1));
     }
@@ -352,8 +354,9 @@ mod tests {
         let mut memory = Memory::default();
         let mut at: Timestamp = "2026-11-26T12:00:00Z".parse().unwrap();
         for tick in 0..500 {
-            let unseen = json!([{"source": format!("cloud {tick}"), "why": "gone"}]);
-            let snapshot = serde_json::from_value(json!({"at": at, "unseen": unseen})).unwrap();
+            let unseen = json!([{"source": format!("cloud {tick}"), "cause": "gone"}]);
+            let snapshot =
+                serde_json::from_value(json!({"at": at, "unknown_sources": unseen})).unwrap();
             memory.look(&snapshot, &settings);
             at = at.checked_add(1.minute()).unwrap();
         }

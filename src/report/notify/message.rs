@@ -8,7 +8,7 @@ use crate::TickReport;
 use system::plain::{self, clean};
 
 /// The version of this layout.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 #[derive(Serialize)]
 struct Message<'a> {

@@ -92,5 +92,5 @@ pub fn last(folder: &Path) -> Result<TickReport, Error> {
     if version > VERSION {
         return Err(Error::Newer { path, version });
     }
-    serde_json::from_slice(&text).map_err(damaged)
+    TickReport::read(&text).map_err(damaged)
 }

@@ -471,7 +471,7 @@ fn queue(snapshot: &TickReport) -> String {
     }
     if queue.waiting > 0 {
         text += &format!(
-            "; {} waiting, at most for {}",
+            "; {} waiting, the longest for {}",
             queue.waiting,
             Seconds(queue.longest_seconds)
         );

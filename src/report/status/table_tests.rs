@@ -28,7 +28,7 @@ fn node(number: usize, phase: &str, fate: &str, reason: &str, text: &str) -> Val
         "node": id, "name": format!("ehos-v1-execute-{id}"), "cloud": if number.is_multiple_of(2) { "blue" } else { "green" },
         "flavor": "m1.large", "server": {"id": "5f1c", "image": "ehos-2026-11-20", "age_seconds": 600 * number, "vcpus": 8},
         "startd": if ["busy", "idle", "drained"].contains(&phase) { startd } else { Value::Null },
-        "phase": phase, "fate": fate, "reason": reason, "text": text,
+        "phase": phase, "decision": fate, "reason": reason, "text": text,
     })
 }
 
@@ -38,68 +38,68 @@ fn site() -> Value {
         node(
             1,
             "failed",
-            "deletes",
+            "delete",
             "failed_in_cloud",
             "the cloud says ERROR: No valid host was found",
         ),
         node(
             2,
             "drained",
-            "deletes",
+            "delete",
             "drained",
             "drained, no claim left, idle 8 min",
         ),
         node(
             3,
             "booting",
-            "keeps",
+            "keep",
             "booting",
             "booting for 4 min, boot_timeout 15 min",
         ),
         node(
             4,
             "idle",
-            "keeps",
+            "keep",
             "idle_not_long_enough",
             "idle 2 min, kept until 5 min",
         ),
         node(
             60,
             "new",
-            "creates",
+            "create",
             "create_for_demand",
             "for 8 waiting jobs of 1 cpu, 2048 MB: m1.large in green, the first flavor",
         ),
     ];
-    nodes.extend((10..40).map(|number| node(number, "busy", "keeps", "busy", "busy 6 of 8 cpus")));
+    nodes.extend((10..40).map(|number| node(number, "busy", "keep", "busy", "busy 6 of 8 cpus")));
     json!({
         "version": 1, "at": "2026-11-26T09:30:00Z", "exit": 1, "milliseconds": 3456,
         "source_milliseconds": {"pool": 210, "cloud blue": 3010, "cloud green": 420, "matches": 0},
         "policy": {"cluster": "p", "nodes_min": 0, "nodes_max": 40, "nodes_spare": "0", "budget": {"per_month": 1000.0}},
         "queue": {"schedds": 2, "idle": 120, "running": 200, "held": 3, "waiting": 110, "longest_seconds": 5400, "unmatched": 4, "limited": 60},
-        "cores": {"paid": 272, "joined": 256, "claimed": 180, "free": 60, "others": 64, "others_claimed": 12},
+        "cores": {"paid": 272, "joined": 256, "claimed": 180, "free": 60, "unmanaged": 64, "unmanaged_claimed": 12},
         "notices": ["the password can be read by others: chmod 600 /etc/ehos/ehos.yaml"],
-        "unseen": [{"source": "limits of cloud green", "why": "GET https://green.example.org:9696/v2.0/quotas: no answer within 10 s"}],
+        "unknown_sources": [{"source": "limits of cloud green", "cause": "GET https://green.example.org:9696/v2.0/quotas: no answer within 10 s"}],
         "brakes": [{"brake": "collector_young", "text": "the collector runs for 30 s", "stops_creates": true}],
         "protected": [{"cloud": "blue", "flavor": "m1.small", "image": "ehos-2026-11-20", "since": "2026-11-26T08:00:00Z", "failures": 5,
             "last_failure": "never joined", "text": "cloud blue: no more nodes of m1.small since 2026-11-26T08:00:00Z. Mend what is broken, then: ehos resume blue"}],
-        "budgets_spent": [{"cloud": "green", "per_month": 100.0, "spent": 99.5, "coming": 1.25, "text": "cloud green: 99.50 of 100.00 this month"}],
+        "budgets_spent": [{"cloud": "green", "per_month": 100.0, "spent": 99.5, "committed": 1.25, "text": "cloud green: 99.50 of 100.00 this month"}],
         "cost": {"month": "2026-11", "counted_since": null, "per_hour": 13.6, "spent_this_month": 812.25, "clouds": [
             {"cloud": "blue", "per_hour": 6.4, "spent_this_month": 712.75}, {"cloud": "green", "per_hour": 7.2, "spent_this_month": 99.5}]},
         "clouds": [
             {"cloud": "blue", "answers": true, "nodes": 16, "nodes_max": 20, "quota": {"instances": {"used": 18, "limit": 30},
-                "cores": {"used": 140, "limit": 200}, "ram_mb": {"used": 286_720, "limit": 409_600}}, "pause": {"seconds": 240, "why": "429 Too Many Requests"}},
+                "cores": {"used": 140, "limit": 200}, "ram_mb": {"used": 286_720, "limit": 409_600}}, "pause": {"seconds": 240, "cause": "429 Too Many Requests"}},
             {"cloud": "green", "answers": true, "nodes": 18, "quota": {"instances": {"used": 18, "limit": null},
                 "cores": {"used": 144, "limit": null}, "ram_mb": {"used": 294_912, "limit": null}}, "budget": {"per_month": 100.0}},
             {"cloud": "red", "answers": false, "nodes": 0}],
         "backoffs": [{"cloud": "blue", "flavor": "m1.huge", "image": "ehos-2026-11-20", "seconds": 420, "failures": 2, "last_failure": "No valid host was found"}],
         "builders": [{"text": "within its lifetime"}],
         "nodes": nodes,
-        "groups": [
-            {"request": {"cpus": 1, "memory_mb": 2048, "disk_kb": 0, "gpus": 0}, "jobs": 100, "waiting_seconds": 1200, "example": "12.0", "why": [
+        "job_groups": [
+            {"request": {"cpus": 1, "memory_mb": 2048, "disk_kb": 0, "gpus": 0}, "jobs": 100, "waiting_seconds": 1200, "example": "12.0", "reasons": [
                 {"reason": "new_nodes", "text": "40 on 5 new nodes: m1.large in green"},
                 {"reason": "limited", "text": "60: the quota of blue: 60 cores left", "jobs": 60, "limit": {"name": "cores"}}]},
-            {"request": {"cpus": 64, "memory_mb": 2048, "disk_kb": 0, "gpus": 0}, "jobs": 4, "waiting_seconds": 5400, "why": [
+            {"request": {"cpus": 64, "memory_mb": 2048, "disk_kb": 0, "gpus": 0}, "jobs": 4, "waiting_seconds": 5400, "reasons": [
                 {"reason": "too_large", "text": "no flavor is large enough: requested 64 CPUs; largest node 8 CPUs"}]}],
         "actions": [{"action": "create", "node": "20261126t093000-09", "cloud": "blue", "result": "failed", "message": "403: Quota exceeded for cores"},
             {"action": "drain", "node": "20261126t090002-01", "result": "done"}],
@@ -132,7 +132,7 @@ fn what_is_wrong_comes_first_and_decides_the_exit_code() {
         )
     };
     assert_eq!(wrong(&[]), (0, false));
-    assert_eq!(wrong(&["unseen"]), (1, true));
+    assert_eq!(wrong(&["unknown_sources"]), (1, true));
     assert_eq!(wrong(&["protected"]), (1, true));
     assert_eq!(wrong(&["exit"]), (1, true));
     assert_eq!(wrong(&["exit", "actions"]), (2, true));
@@ -147,7 +147,7 @@ fn what_is_wrong_comes_first_and_decides_the_exit_code() {
     assert_eq!((found.len(), found[0].word), (1, "stranded"));
     assert!(found[0].level == Level::Warning, "it ends with the leases");
     let vanished =
-        json!({"at": "2026-11-26T09:30:00Z", "brakes": [{"brake": "nodes_vanished", "text": "t"}]});
+        json!({"at": "2026-11-26T09:30:00Z", "brakes": [{"brake": "nodes_silent", "text": "t"}]});
     assert!(
         problems(&snapshot(vanished), now)
             .iter()
@@ -256,11 +256,11 @@ proptest! {
             node["phase"] = json!(word(5));
         }
         site["notices"] = json!([word(6)]);
-        site["unseen"] = json!([{"source": word(7), "why": word(8)}]);
+        site["unknown_sources"] = json!([{"source": word(7), "cause": word(8)}]);
         site["clouds"][0]["cloud"] = json!(word(9));
         site["clouds"][0]["quota"]["cores"] = json!({"used": numbers[1] / 2, "limit": numbers[2]});
         site["clouds"][0]["quota"]["ram_mb"] = json!({"used": numbers[3] / 2, "limit": numbers[2]});
-        site["groups"][0]["why"][0]["text"] = json!(word(10));
+        site["job_groups"][0]["reasons"][0]["text"] = json!(word(10));
         site["backoffs"][0]["last_failure"] = json!(word(11));
         let view = View { all, ..view(width) };
         let text = table(&snapshot(site), at("2026-11-26T09:35:00Z"), &view);
@@ -273,7 +273,7 @@ proptest! {
 #[test]
 fn what_was_not_seen_is_unknown_and_not_0() {
     let mut site = site();
-    site["unseen"] = json!([{"source": "collector", "why": "no answer"}]);
+    site["unknown_sources"] = json!([{"source": "collector", "cause": "no answer"}]);
     site["cores"] = json!({"paid": 272});
     let told = table(&snapshot(site), at("2026-11-26T09:30:40Z"), &view(140));
     let cores = told.lines().find(|line| line.starts_with("cores")).unwrap();

@@ -71,6 +71,7 @@ pub struct AttachedVolume {
     /// Its id.
     pub id: String,
     /// It is to go with the server (`delete_on_termination`).
+    #[serde(rename = "deleted_with_server", alias = "goes")]
     pub goes: bool,
 }
 

@@ -119,11 +119,11 @@ impl Planner<'_> {
 
     /// When a node that was made for a group has been free for several negotiation cycles and none of the group's jobs
     /// took it, more nodes would not help them: those that wait now are neither placed nor bought for. Believed until
-    /// one of them has gone; each `refusal_memory` one node is tried.
+    /// one of them has gone; each `unclaimed_backoff` one node is tried.
     pub(super) fn remember_refusals(&mut self, groups: &mut [JobGroup], settling_time: Duration) {
         let hears = !self.brakes.iter().any(Brake::hides_startds);
         let now = self.next.now;
-        let until = now.plus(self.policy.refusal_memory);
+        let until = now.plus(self.policy.unclaimed_backoff);
         let at = self.observation.at;
         let mut kept = Vec::new();
         let untaken = self.untaken(settling_time);

@@ -127,11 +127,11 @@ impl State {
         self.nodes.remove(&intent.node);
         let pause = match failure.kind {
             FailureKind::Later(wait) => Some(wait.unwrap_or(Duration::from_secs(60))),
-            FailureKind::Quota => Some(policy.backoff_first),
+            FailureKind::Quota => Some(policy.backoff_initial),
             _ => None,
         };
         if let Some(wait) = pause {
-            let until = self.now.plus(wait.min(policy.backoff_longest));
+            let until = self.now.plus(wait.min(policy.backoff_max));
             self.pauses.insert(
                 intent.cloud.clone(),
                 Pause {

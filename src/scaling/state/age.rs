@@ -13,13 +13,13 @@ use crate::policy::Policy;
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Age {
     /// It is older than `max_lifetime`.
-    #[serde(default)]
+    #[serde(default, rename = "expired", alias = "outlived")]
     pub outlived: Option<TickInstant>,
     /// It is older than that by `max_lifetime_kill`.
-    #[serde(default)]
+    #[serde(default, rename = "force_expired", alias = "overdue")]
     pub overdue: Option<TickInstant>,
-    /// Its token ends within `token_margin`.
-    #[serde(default)]
+    /// Its token ends within `token_renew_before`.
+    #[serde(default, rename = "token_expiring", alias = "token_ending")]
     pub token_ending: Option<TickInstant>,
 }
 
@@ -38,7 +38,7 @@ impl Age {
         let killed = killed.map(|(most, more)| most.saturating_add(more));
         let ends = server
             .token_left()
-            .is_some_and(|left| left <= policy.token_margin);
+            .is_some_and(|left| left <= policy.token_renew_before);
         let keep = |since: &mut Option<TickInstant>, holds: bool| {
             *since = holds.then(|| since.unwrap_or(now));
         };
@@ -60,7 +60,7 @@ impl Age {
             Some(waited && for_long(self.overdue, most.saturating_add(more), now))
         };
         Expiry {
-            token_ends: for_long(self.token_ending, policy.token_margin, now),
+            token_ends: for_long(self.token_ending, policy.token_renew_before, now),
             expired: most.is_some_and(|most| for_long(self.outlived, most, now)),
             forced: most.and_then(forced).unwrap_or(false),
         }
@@ -70,7 +70,7 @@ impl Age {
 /// What a node's age says, when it has said so for a while.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Expiry {
-    /// Its token ends within `token_margin`.
+    /// Its token ends within `token_renew_before`.
     pub token_ends: bool,
     /// It is older than `max_lifetime`.
     pub expired: bool,
@@ -102,7 +102,7 @@ mod tests {
         let policy = Policy {
             max_lifetime: Some(hours(80)),
             max_lifetime_kill: Some(hours(2)),
-            token_margin: hours(4),
+            token_renew_before: hours(4),
             ..Policy::new("c")
         };
         let age = Age {

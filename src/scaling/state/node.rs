@@ -26,7 +26,7 @@ const MAX_PLACES: usize = 4;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NodeState {
     /// What it is made of.
-    #[serde(rename = "kind")]
+    #[serde(alias = "kind")]
     pub node_type: NodeType,
     /// The server's name.
     pub name: String,
@@ -137,6 +137,7 @@ pub struct Claims {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DrainState {
     /// The time of the last cancel of a drain: an older ad gives no information about drains.
+    #[serde(rename = "drain_cancelled", alias = "returned")]
     pub returned: Option<TickInstant>,
     /// The request id of that drain: an ad that shows it may have been late.
     #[serde(default)]
@@ -302,7 +303,7 @@ mod tests {
     #[test]
     fn a_state_file_has_all_fields_of_a_node_side_by_side() {
         let node = r#"{
-            "kind": {"cloud": "blue", "flavor": "small", "image": "i"},
+            "node_type": {"cloud": "blue", "flavor": "small", "image": "i"},
             "name": "n-1",
             "zone": "z",
             "server_id": "5a",
@@ -322,21 +323,21 @@ mod tests {
             "joined": 5,
             "silent": 6,
             "proven": true,
-            "outlived": 7,
-            "overdue": 8,
-            "token_ending": 9,
+            "expired": 7,
+            "force_expired": 8,
+            "token_expiring": 9,
             "claimed": true,
             "claims": 10,
             "claims_changed": 11,
             "job_listed": true,
             "unlisted": 12,
             "closed": 13,
-            "returned": 14,
+            "drain_cancelled": 14,
             "cancelled": "c",
             "cancelled_since": 15,
             "drain_accepted": 16,
             "idle_since": 17,
-            "made_for": {"cpus": 1, "memory_mb": 2, "disk_kb": 3, "gpus": 4, "needs": "n"},
+            "made_for": {"cpus": 1, "memory_mb": 2, "disk_kb": 3, "gpus": 4, "requirements": "n"},
             "submitters": ["user u"],
             "contradicted": 18,
             "taken": true,
@@ -344,7 +345,7 @@ mod tests {
             "delete_intended": 19,
             "delete_accepted": 20,
             "invalidated": true,
-            "volumes": [{"id": "v", "goes": true}]
+            "volumes": [{"id": "v", "deleted_with_server": true}]
         }"#;
         let node: Value = serde_json::from_str(node).unwrap();
         assert_eq!(rewritten(&node), node);
@@ -353,7 +354,7 @@ mod tests {
     #[test]
     fn a_state_file_of_an_earlier_version_lacks_some_fields() {
         let node = json!({
-            "kind": {"cloud": "blue", "flavor": "small", "image": "i"},
+            "node_type": {"cloud": "blue", "flavor": "small", "image": "i"},
             "name": "n-1",
             "server_id": null,
             "since": "2027-01-15T09:40:08Z",
@@ -367,7 +368,7 @@ mod tests {
             "proven": false,
             "claimed": false,
             "job_listed": false,
-            "returned": null,
+            "drain_cancelled": null,
             "idle_since": null,
             "made_for": null,
             "taken": false,
@@ -378,9 +379,9 @@ mod tests {
         let mut now = node.clone();
         // These are always written.
         let always = [
-            "outlived",
-            "overdue",
-            "token_ending",
+            "expired",
+            "force_expired",
+            "token_expiring",
             "claims",
             "claims_changed",
             "unlisted",

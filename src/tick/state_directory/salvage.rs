@@ -190,9 +190,9 @@ mod tests {
     #[test]
     fn an_entry_of_a_list_costs_itself() {
         let mut damaged = fields(&state());
-        damaged["kinds"][1]["failures"] = json!("many");
+        damaged["node_types"][1]["failures"] = json!("many");
         let (read, lost) = salvage(&damaged).unwrap();
-        assert_eq!(lost, ["kinds[1]"]);
+        assert_eq!(lost, ["node_types[1]"]);
         assert_eq!(read.node_types.len(), 2);
         assert_eq!((read.nodes, read.turn), (state().nodes, 7));
     }

@@ -568,7 +568,7 @@ impl History {
         for cloud in ["blue", "green"] {
             self.state.resume(cloud);
         }
-        self.policy.vanish_share = 1.0;
+        self.policy.max_silent_share = 1.0;
         let world = locked(&self.world);
         self.tally.end_faults(&world, &self.policy);
         if let Some(log) = &mut self.log {

@@ -620,7 +620,7 @@ daemon:
   negotiation_cycle: 6 s
   update_interval: 5 s
   delete_timeout: 20 s
-  backoff_first: 5 s
+  backoff_initial: 5 s
 ",
             access("big", CLOUDS[0].1, &self.big),
             access("small", CLOUDS[1].1, &self.small),

@@ -409,7 +409,7 @@ fn what_takes_too_long_is_deleted() {
     insta::assert_snapshot!(error, @"cloud lab: not done after 0 s: first boot; its console is empty; give it more time with --timeout, or see what it waits for; the server is deleted");
     assert!(world.servers.is_empty());
 
-    // Nothing is wrong with what only took too long: the next build goes on with it, and that is what is said.
+    // Nothing is wrong with what only took too long: the next build continues with it, and that is what is said.
     let error = go(
         &mut world,
         BuildLimits {
@@ -419,7 +419,9 @@ fn what_takes_too_long_is_deleted() {
     )
     .unwrap_err();
     assert!(
-        error.to_string().contains("the next build goes on with it"),
+        error
+            .to_string()
+            .contains("the next build continues with it"),
         "{error}"
     );
     world.faults.boot = None;

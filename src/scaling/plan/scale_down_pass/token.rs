@@ -1,4 +1,4 @@
-//! Nodes whose token expires within `token_margin`: replaced at once, while ehos can still drain them. A node with an expired
+//! Nodes whose token expires within `token_renew_before`: replaced at once, while ehos can still drain them. A node with an expired
 //! token stays in the pool until the collector restarts, and then cannot join again.
 
 use super::{Drain, Rule, Verdict};
@@ -31,7 +31,7 @@ impl Rule for TokenEnds {
 impl Planner<'_> {
     /// How many there are, for an operator.
     pub(in crate::plan) fn ending_tokens(&self) -> Option<String> {
-        let margin = seconds(self.policy.token_margin);
+        let margin = seconds(self.policy.token_renew_before);
         let ending = self
             .nodes
             .iter()

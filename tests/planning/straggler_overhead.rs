@@ -1,5 +1,5 @@
 //! How much longer nodes are kept than their jobs need them, by how many jobs they run at the same time, on a trace of real
-//! jobs: `EHOS_TEST_TRACE=NASA-iPSC-1993-3.1-cln.swf cargo test --test planning hold_up -- --nocapture` (any file in
+//! jobs: `EHOS_TEST_TRACE=NASA-iPSC-1993-3.1-cln.swf cargo test --test planning straggler_overhead -- --nocapture` (any file in
 //! the Standard Workload Format, from the Parallel Workloads Archive).
 
 use std::cmp::Reverse;
