@@ -284,11 +284,95 @@ function runs(values) {
   return found;
 }
 
-function drawPlot(plot) {
-  const s = series;
-  if (!s) return;
-  const { chart, area } = plot;
-  plot.lines = chart.lines(s);
+// Tops: where each line of a plot runs; bottoms: what an area stands on.
+function layers(plot, s, shown) {
+  plot.tops = new Map();
+  plot.bottoms = new Map();
+  let sum = s.t.map(() => 0);
+  for (const line of shown) {
+    if (!plot.chart.stacked) {
+      plot.tops.set(line.key, line.values);
+      continue;
+    }
+    const below = sum;
+    plot.bottoms.set(line.key, below);
+    plot.tops.set(line.key, below.map((base, i) => (line.values[i] == null ? null : base + line.values[i])));
+    sum = below.map((base, i) => base + (line.values[i] ?? 0));
+  }
+  let most = 0;
+  for (const tops of plot.tops.values()) for (const value of tops) if (value > most) most = value;
+  return most || 1;
+}
+
+const HEIGHT = 190;
+
+function scaleOf({ chart }, s, most, width) {
+  const step = niceStep(most, chart.whole);
+  const top = Math.ceil(most / step - 1e-9) * step;
+  const labels = [];
+  for (let value = 0; value <= top + step / 2; value += step) labels.push(value);
+  const text = (value) => (chart.whole ? count(value) : number(value, step < 0.1 ? 3 : step < 1 ? 2 : 0, 3));
+  const left_ = 12 + Math.max(...labels.map((value) => text(value).length)) * 7;
+  const right = width - 8;
+  const base = HEIGHT - 22;
+  return {
+    left: left_, right, base, labels, text,
+    x: (t) => left_ + ((t - s.from) / Math.max(1, s.to - s.from)) * (right - left_),
+    y: (value) => base - (value / top) * (base - 8),
+  };
+}
+
+const fixed = (value) => value.toFixed(1);
+
+// The lines and labels behind the data, and where nothing is known of any line.
+function drawGround(svg, { left: begin, right, base, labels, text, x: xOf, y }, s, shown) {
+  for (const value of labels) {
+    svg.append(drawn('line', { class: value ? 'grid' : 'grid base', x1: begin, x2: right, y1: fixed(y(value)), y2: fixed(y(value)) }));
+    svg.append(drawn('text', { class: 'tick', x: begin - 6, y: fixed(y(value) + 3.5), 'text-anchor': 'end' }, text(value)));
+  }
+  for (const [t, words] of timeTicks(s, Math.max(2, Math.floor((right - begin) / 72)))) {
+    const x = xOf(t);
+    svg.append(drawn('line', { class: 'grid time', x1: fixed(x), x2: fixed(x), y1: base, y2: base + 4 }));
+    if (x > begin + 10 && x < right - 12) svg.append(drawn('text', { class: 'tick', x: fixed(x), y: HEIGHT - 5, 'text-anchor': 'middle' }, words));
+  }
+  const half = s.step_seconds / 2;
+  const unknown = s.t.map((_, i) => (shown.every(({ values }) => values[i] == null) ? 1 : null));
+  for (const [a, b] of runs(unknown)) {
+    const x = Math.max(begin, xOf(s.t[a] - half));
+    const end = Math.min(right, xOf(s.t[b] + half));
+    svg.append(drawn('rect', { class: 'gap', x: fixed(x), y: 8, width: fixed(Math.max(0, end - x)), height: base - 8 }));
+    if (end - x > 110) svg.append(drawn('text', { class: 'tick', x: fixed((x + end) / 2), y: fixed(8 + (base - 8) / 2), 'text-anchor': 'middle' }, 'nothing known'));
+  }
+}
+
+// The areas go into the drawing; the lines, which lie upon all areas, are returned.
+function drawLine(svg, { chart, tops: allTops, bottoms, scale }, s, line) {
+  const tops = allTops.get(line.key);
+  const floor = bottoms.get(line.key);
+  const path = (from, to) => {
+    let d = '';
+    for (let i = from; i <= to; i += 1) d += `${i === from ? 'M' : 'L'}${fixed(scale.x(s.t[i]))} ${fixed(scale.y(tops[i]))}`;
+    return d;
+  };
+  let stroke_ = '';
+  let fill = '';
+  for (const [a, b] of runs(tops)) {
+    const upper = path(a, b) + (a === b ? 'h1.5' : '');
+    stroke_ += upper;
+    if (chart.stacked || line.area) {
+      fill += upper.replace('M', fill ? ' M' : 'M');
+      for (let i = b; i >= a; i -= 1) fill += `L${fixed(scale.x(s.t[i]) + (a === b && i === b ? 1.5 : 0))} ${fixed(scale.y(floor?.[i] ?? 0))}`;
+      fill += 'Z';
+    }
+  }
+  if (fill) svg.append(drawn('path', { class: `area ${chart.stacked ? 'stacked' : ''} ${line.class}`, d: fill }));
+  if (!chart.stacked) return drawn('path', { class: `line ${line.class}`, d: stroke_, ...(line.dash ? { 'stroke-dasharray': line.dash } : {}) });
+  // A thin line between what lies upon each other; none on what is not there.
+  const seams = runs(tops.map((value, i) => (line.values[i] > 0 ? value : null)));
+  return drawn('path', { class: 'seam', d: seams.map(([a, b]) => path(a, b)).join('') });
+}
+
+function drawLegend(plot) {
   list(plot.legend, plot.lines, ({ key }) => key,
     (line) => make('li', {}, make('button', { type: 'button', on: { click: () => toggle(plot, line.key) } },
       line.family ? make('span', { class: `shape chip ${line.class}`, 'data-family': line.family, 'aria-hidden': 'true' }) : stroke(line),
@@ -296,104 +380,34 @@ function drawPlot(plot) {
     (item, { key, label }) => {
       plot.values.set(key, item.firstChild.lastChild);
       say(item.firstChild.children[1], label);
-      mark(item.firstChild, 'aria-pressed', String(!hiddenLines.has(`${chart.id} ${key}`)));
+      mark(item.firstChild, 'aria-pressed', String(!hiddenLines.has(`${plot.chart.id} ${key}`)));
     });
+}
+
+function drawPlot(plot) {
+  const s = series;
+  if (!s) return;
+  const { chart, area } = plot;
+  plot.lines = chart.lines(s);
+  drawLegend(plot);
   const width = area.clientWidth;
   if (!width) return;
   plot.width = width;
-  const height = 190;
   const shown = linesShown(plot);
-  // Tops: where each line runs; bottoms: what an area stands on.
-  plot.tops = new Map();
-  const bottoms = new Map();
-  let sum = s.t.map(() => 0);
-  for (const line of shown) {
-    if (chart.stacked) {
-      bottoms.set(line.key, sum);
-      const below = sum;
-      const top = below.map((base, i) => (line.values[i] == null ? null : base + line.values[i]));
-      plot.tops.set(line.key, top);
-      sum = below.map((base, i) => base + (line.values[i] ?? 0));
-    } else plot.tops.set(line.key, line.values);
-  }
-  let most = 0;
-  for (const tops of plot.tops.values()) for (const value of tops) if (value > most) most = value;
+  const most = layers(plot, s, shown);
   if (!shown.length || !s.t.length || !shown.some(({ values }) => values.some((value) => value != null))) {
     plot.scale = null;
     plot.cursor = null;
     arrange(area, [make('p', { class: 'say' }, !plot.lines.length && chart.none ? chart.none : shown.length ? 'Nothing is known of this time.' : 'Nothing is chosen.')]);
-    drawCursor(plot);
-    drawTable(plot);
-    return;
+  } else {
+    plot.scale = scaleOf(plot, s, most, width);
+    const svg = drawn('svg', { viewBox: `0 0 ${width} ${HEIGHT}`, width, height: HEIGHT, 'aria-hidden': 'true', focusable: 'false' });
+    drawGround(svg, plot.scale, s, shown);
+    svg.append(...shown.map((line) => drawLine(svg, plot, s, line)));
+    plot.cursor = drawn('g', { class: 'cursor off' }, drawn('line', { y1: 8, y2: plot.scale.base }), ...shown.map((line) => drawn('circle', { r: 3.5, class: line.class })));
+    svg.append(plot.cursor);
+    arrange(area, [svg]);
   }
-  most = most || 1;
-  const step = niceStep(most, chart.whole);
-  const top = Math.ceil(most / step - 1e-9) * step;
-  const labels = [];
-  for (let value = 0; value <= top + step / 2; value += step) labels.push(value);
-  const format = (value) => (chart.whole ? count(value) : number(value, step < 0.1 ? 3 : step < 1 ? 2 : 0, 3));
-  const margin = 12 + Math.max(...labels.map((value) => format(value).length)) * 7;
-  const left_ = margin;
-  const right = width - 8;
-  const base = height - 22;
-  const scale = {
-    left: left_, right,
-    x: (t) => left_ + ((t - s.from) / Math.max(1, s.to - s.from)) * (right - left_),
-    y: (value) => base - (value / top) * (base - 8),
-  };
-  plot.scale = scale;
-  const f = (value) => value.toFixed(1);
-  const svg = drawn('svg', { viewBox: `0 0 ${width} ${height}`, width, height, 'aria-hidden': 'true', focusable: 'false' });
-  for (const value of labels) {
-    svg.append(drawn('line', { class: value ? 'grid' : 'grid base', x1: left_, x2: right, y1: f(scale.y(value)), y2: f(scale.y(value)) }));
-    svg.append(drawn('text', { class: 'tick', x: left_ - 6, y: f(scale.y(value) + 3.5), 'text-anchor': 'end' }, format(value)));
-  }
-  for (const [t, text] of timeTicks(s, Math.max(2, Math.floor((right - left_) / 72)))) {
-    const x = scale.x(t);
-    svg.append(drawn('line', { class: 'grid time', x1: f(x), x2: f(x), y1: base, y2: base + 4 }));
-    if (x > left_ + 10 && x < right - 12) svg.append(drawn('text', { class: 'tick', x: f(x), y: height - 5, 'text-anchor': 'middle' }, text));
-  }
-  // Where nothing is known of any line.
-  const half = s.step_seconds / 2;
-  const unknown = s.t.map((_, i) => (shown.every(({ values }) => values[i] == null) ? 1 : null));
-  for (const [a, b] of runs(unknown)) {
-    const x = Math.max(left_, scale.x(s.t[a] - half));
-    const end = Math.min(right, scale.x(s.t[b] + half));
-    svg.append(drawn('rect', { class: 'gap', x: f(x), y: 8, width: f(Math.max(0, end - x)), height: base - 8 }));
-    if (end - x > 110) svg.append(drawn('text', { class: 'tick', x: f((x + end) / 2), y: f(8 + (base - 8) / 2), 'text-anchor': 'middle' }, 'nothing known'));
-  }
-  const paths = [];
-  for (const line of shown) {
-    const tops = plot.tops.get(line.key);
-    const floor = bottoms.get(line.key);
-    let stroke_ = '';
-    let fill = '';
-    for (const [a, b] of runs(tops)) {
-      let upper = '';
-      for (let i = a; i <= b; i += 1) upper += `${i === a ? 'M' : 'L'}${f(scale.x(s.t[i]))} ${f(scale.y(tops[i]))}`;
-      if (a === b) upper += 'h1.5';
-      stroke_ += upper;
-      if (chart.stacked || line.area) {
-        fill += upper.replace('M', fill ? ' M' : 'M');
-        for (let i = b; i >= a; i -= 1) fill += `L${f(scale.x(s.t[i]) + (a === b && i === b ? 1.5 : 0))} ${f(scale.y(floor?.[i] ?? 0))}`;
-        fill += 'Z';
-      }
-    }
-    if (fill) svg.append(drawn('path', { class: `area ${chart.stacked ? 'stacked' : ''} ${line.class}`, d: fill }));
-    if (!chart.stacked) paths.push(drawn('path', { class: `line ${line.class}`, d: stroke_, ...(line.dash ? { 'stroke-dasharray': line.dash } : {}) }));
-    else {
-      // A thin line between what lies upon each other; none on what is not there.
-      let seam = '';
-      for (const [a, b] of runs(tops.map((value, i) => (line.values[i] > 0 ? value : null)))) {
-        for (let i = a; i <= b; i += 1) seam += `${i === a ? 'M' : 'L'}${f(scale.x(s.t[i]))} ${f(scale.y(tops[i]))}`;
-      }
-      paths.push(drawn('path', { class: 'seam', d: seam }));
-    }
-  }
-  svg.append(...paths);
-  plot.cursor = drawn('g', { class: 'cursor off' }, drawn('line', { y1: 8, y2: base }), ...shown.map((line) => drawn('circle', { r: 3.5, class: line.class })));
-  svg.append(plot.cursor);
-  arrange(area, [svg]);
   drawCursor(plot);
   drawTable(plot);
 }
