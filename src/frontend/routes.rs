@@ -147,14 +147,14 @@ impl Router {
                 let text = prometheus::text(&last.snapshot);
                 Answer::ok(METRICS, text.into_bytes())
             }
-            None => Answer::text(503, "there was no tick yet"),
+            None => Answer::text(503, "no tick yet"),
         })
     }
 
     fn health(&self) -> Answer {
         let last = match self.history.last() {
             Ok(Some(last)) => last,
-            Ok(None) => return Answer::text(503, "there was no tick yet"),
+            Ok(None) => return Answer::text(503, "no tick yet"),
             Err(error) => {
                 return Answer::text(503, &format!("the last tick cannot be read: {error}"));
             }

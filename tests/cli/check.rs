@@ -337,7 +337,7 @@ fn each_thing_of_a_cloud_that_is_broken_is_found() {
             ),
             "port-9618",
             "failed",
-            "no rule lets servers of the group reach each other on tcp 9618",
+            "no rule allows tcp 9618 between servers of the group",
         ),
         (
             always(

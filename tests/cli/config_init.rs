@@ -231,7 +231,7 @@ fn an_openrc_file_becomes_a_configuration_that_is_valid() {
     // Nothing is written over.
     init(&site, &["--openrc", "farm-openrc.sh"])
         .exits(1)
-        .warns("ehos.yaml: exists already");
+        .warns("ehos.yaml: exists, and is not overwritten");
     assert_eq!(written(&site), text);
 }
 
@@ -301,7 +301,7 @@ fn a_secret_that_is_there_already_is_never_overwritten() {
     site.write("ehos.password", "another\n");
     init(&site, &[])
         .exits(1)
-        .warns("ehos.password: exists already with another secret");
+        .warns("ehos.password: exists with another secret");
     assert!(!site.config().exists());
     site.write("ehos.password", PASSWORD);
     let readable = fs::Permissions::from_mode(0o644);

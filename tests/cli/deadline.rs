@@ -64,7 +64,7 @@ fn a_tool_that_hangs_is_killed_with_all_of_its_children() {
         .exits(75)
         .says("unknown  collector: condor_status got no answer from the collector within ")
         .says("and was killed; check that the daemon answers, or raise ")
-        .says("brake    no node is made or deleted: ");
+        .says("brake    creates and deletes blocked: collector unknown: ");
     let pids = fs::read_to_string(pids).unwrap();
     assert_eq!(pids.lines().count(), 2);
     for pid in pids.lines() {
@@ -86,7 +86,7 @@ fn what_there_is_no_time_for_is_not_begun() {
         .exits(1)
         .says("plan     create 20")
         .says("condor_token_create got no answer")
-        .says("not begun, the tick's time was over");
+        .says("skipped: tick deadline exceeded");
     assert_eq!(double.count("POST", CREATE), 0);
     assert_eq!(site.remembered().len(), 0, "none of them is on its way");
 }

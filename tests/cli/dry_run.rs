@@ -286,7 +286,7 @@ fn a_refused_right_is_a_failure_that_says_which_right() {
     site.tick(&[])
         .exits(1)
         .says("failed   drain n-1: condor_drain failed for slot1@n1 (exit code 1): ")
-        .says("ehos needs a token with ADMINISTRATOR (drains)");
+        .says("give ehos a token with ADMINISTRATOR (drains)");
 }
 
 #[test]

@@ -417,7 +417,7 @@ fn nothing_is_pruned_that_another_configuration_or_project_may_use() {
     )]);
     ehos(&site, "prune", &["--keep", "0"])
         .exits(0)
-        .says("lab: kept: shared (i-shared): other projects see it");
+        .says("lab: kept: shared (i-shared): shared, and servers of other projects may boot from it");
     assert_eq!(double.count("DELETE", "/"), 0);
 }
 

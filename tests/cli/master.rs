@@ -380,7 +380,7 @@ fn one_that_is_ready_is_installed_again_and_never_deleted() {
     deploy(&broken, &[])
         .exits(1)
         .warns("--identity")
-        .warns("Its server was left as it is");
+        .warns("Its server was kept as it is");
     assert_eq!(double.count("POST", CREATE), console_looks(&double) + 1);
     assert_eq!(deletes(&double), 0);
 }
@@ -633,7 +633,7 @@ fn what_failed_is_deleted_and_says_why_unless_it_is_to_be_kept() {
     let kept = self::site(&double, WELL);
     deploy(&kept, &["--keep-failed"])
         .exits(1)
-        .warns("Its server was left");
+        .warns("Its server was kept");
     assert_eq!(deletes(&double), 0);
 }
 
@@ -679,7 +679,7 @@ fn without_a_host_key_on_the_console_nobody_is_believed() {
     let careful = site(&double, WELL);
     deploy(&careful, &["--keep"])
         .exits(1)
-        .warns("does not tell its SSH host key");
+        .warns("does not show its SSH host key");
     assert_eq!(careful.calls(), "");
 
     let double = empty_cloud(vec![says_on_console(silent)]);

@@ -39,10 +39,11 @@ struct Line<'a> {
     cores: CoreFigures,
     collector: bool,
     brakes: BTreeMap<Named<BrakeName>, IgnoredAny>,
-    nodes: BTreeMap<String, u64>,
+    nodes: BTreeMap<Named<PhaseName>, u64>,
     clouds: BTreeMap<String, CloudCounts>,
     cost: Option<CostCounts>,
-    unseen: Vec<Unknown>,
+    #[serde(alias = "unseen")]
+    unknown_sources: Vec<Unknown>,
     #[serde(borrow)]
     events: Vec<Happened<'a>>,
     #[serde(borrow)]
@@ -62,7 +63,7 @@ impl Default for Line<'_> {
             nodes: BTreeMap::new(),
             clouds: BTreeMap::new(),
             cost: None,
-            unseen: Vec::new(),
+            unknown_sources: Vec::new(),
             events: Vec::new(),
             actions: Vec::new(),
         }
@@ -128,8 +129,8 @@ impl Sample {
         second.values = values.into_iter().filter_map(known).collect();
         let nodes = line.nodes.into_iter();
         second.nodes = nodes
+            .map(|(phase, count)| (phase.to_string(), number(count)))
             .filter(|(phase, _)| phase.len() <= MAX_NAME)
-            .map(|(phase, count)| (phase, number(count)))
             .collect();
         let clouds = line.clouds.into_iter();
         second.clouds = clouds
@@ -153,8 +154,8 @@ impl Line<'_> {
     /// Values of the pool; none of what this tick does not know.
     fn values(&self) -> [(Series, Option<f64>); 12] {
         // A sum without one of the schedds would be a fall that there was none of.
-        let schedd = |unseen: &Unknown| unseen.source.kind == SourceKind::Schedd;
-        let queue = self.queue.filter(|_| !self.unseen.iter().any(schedd));
+        let schedd = |unknown_sources: &Unknown| unknown_sources.source.kind == SourceKind::Schedd;
+        let queue = self.queue.filter(|_| !self.unknown_sources.iter().any(schedd));
         let jobs = |count: fn(&Queue) -> u64| queue.as_ref().map(|queue| number(count(queue)));
         // Nor are the cores of a cloud that does not answer known, as far as there are any.
         let mut clouds = self.clouds.values();
