@@ -56,10 +56,10 @@ pub fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
     TcpListener::bind(address).map_err(|error| {
         let remedy = match error.kind() {
             ErrorKind::AddrInUse => {
-                "another program has this port, perhaps ehos-frontend.service; give another one with --listen"
+                "another program has this port, perhaps ehos-frontend.service; give another port with --listen"
             }
             ErrorKind::AddrNotAvailable => {
-                "this machine does not have this address; --listen takes one of its own, or 127.0.0.1"
+                "this machine does not have this address; give an address of this machine with --listen, or 127.0.0.1"
             }
             ErrorKind::PermissionDenied => {
                 "ports below 1024 are root's; give a higher one with --listen, and put a web server in front"

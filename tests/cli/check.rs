@@ -347,7 +347,7 @@ fn each_thing_of_a_cloud_that_is_broken_is_found() {
             ),
             "egress",
             "failed",
-            "no rule lets nodes out",
+            "no rule allows nodes to send to tcp 9618",
         ),
         (
             always(
@@ -360,7 +360,7 @@ fn each_thing_of_a_cloud_that_is_broken_is_found() {
             ),
             "ssh",
             "warning",
-            "no rule lets ssh in",
+            "no rule allows ssh from outside the group",
         ),
         (
             always("GET", LIMITS, limits(2000)),

@@ -557,7 +557,7 @@ fn a_port_that_is_taken_and_one_that_all_can_reach() {
     site.run(&["frontend", "--listen", &address, "--state-dir", state])
         .exits(1)
         .warns("cannot listen on 127.0.0.1:")
-        .warns("give another one with --listen");
+        .warns("give another port with --listen");
     site.run(&["frontend", "--listen", "192.0.2.1:0", "--state-dir", state])
         .exits(1)
         .warns("give an address of this machine");
