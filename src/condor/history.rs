@@ -40,7 +40,7 @@ pub fn write_history(
     args.extend(schedd.iter().flat_map(|name| ["-name", *name]));
     let call = Call {
         tool: "condor_history",
-        args: args,
+        args,
         stdin: "",
         about: schedd.unwrap_or("the schedd of this machine"),
     };

@@ -27,19 +27,19 @@ fn resources(case: &Case<'_>, seen: &SecondaryQuota) -> [SecondaryResource; 4] {
         SecondaryResource {
             usage: seen.ports,
             each: ports,
-            uncounted: uncounted,
+            uncounted,
             limit: |cloud, left, each| Limit::Ports { cloud, left, each },
         },
         SecondaryResource {
             usage: seen.volumes,
             each: volumes,
-            uncounted: uncounted,
+            uncounted,
             limit: |cloud, left, each| Limit::Volumes { cloud, left, each },
         },
         SecondaryResource {
             usage: seen.volume_gb,
             each: volume_gb,
-            uncounted: uncounted,
+            uncounted,
             limit: |cloud, left_gb, each_gb| Limit::VolumeGigabytes {
                 cloud,
                 left_gb,
