@@ -212,6 +212,9 @@ pub struct Simulate {
     /// NEGOTIATOR_INTERVAL of the pool
     #[arg(long, value_name = "TIME", default_value = "10s")]
     pub negotiator_interval: String,
+    /// NEGOTIATOR_CYCLE_DELAY of the pool
+    #[arg(long, value_name = "TIME", default_value = "5s")]
+    pub negotiator_cycle_delay: String,
     /// Jobs go to the emptiest node that fits, not to the fullest (NEGOTIATOR_PRE_JOB_RANK)
     #[arg(long)]
     pub breadth_first: bool,

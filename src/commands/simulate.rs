@@ -132,6 +132,7 @@ fn model(args: &Simulate, config: &Config, environment: &Environment) -> anyhow:
     };
     let mut model = Model {
         negotiation_interval: seconds("--negotiator-interval", &args.negotiator_interval)?.max(1),
+        negotiation_delay: seconds("--negotiator-cycle-delay", &args.negotiator_cycle_delay)?,
         breadth_first: args.breadth_first,
         boot_failures: args.boot_failures,
         ..Model::default()

@@ -15,6 +15,9 @@ pub struct Model {
     pub boot_failures: f64,
     /// Seconds between two negotiation cycles (NEGOTIATOR_INTERVAL).
     pub negotiation_interval: Seconds,
+    /// Seconds from one cycle to the next one at least; a submission has a cycle begin as soon as these are over
+    /// (NEGOTIATOR_CYCLE_DELAY, NEGOTIATOR_MIN_INTERVAL).
+    pub negotiation_delay: Seconds,
     /// The time for which a claim takes further jobs of its class without a negotiation (CLAIM_WORKLIFETIME).
     pub claim_worklife: Seconds,
     /// Jobs go to the emptiest node that fits, not to the fullest.
@@ -35,6 +38,7 @@ impl Default for Model {
             boot_seconds: vec![60, 90],
             boot_failures: 0.0,
             negotiation_interval: 10,
+            negotiation_delay: 5,
             claim_worklife: 1200,
             breadth_first: false,
             delete_seconds: 2,
@@ -61,10 +65,15 @@ impl Model {
         Some((low + (high - low) * at.fract()).round() as Seconds)
     }
 
-    /// The first regular negotiation cycle after `now`.
-    pub(crate) fn next_cycle(&self, now: Seconds) -> Seconds {
+    /// The next negotiation cycle at `now` or later, where the last one began at `last`. `asked`: jobs were submitted since.
+    pub(crate) fn next_cycle(&self, now: Seconds, last: Option<Seconds>, asked: bool) -> Seconds {
+        let Some(last) = last else { return now };
+        if asked {
+            return now.max(last.saturating_add(self.negotiation_delay));
+        }
         let interval = self.negotiation_interval.max(1);
-        (now / interval).saturating_add(1).saturating_mul(interval)
+        let cycles = now.saturating_sub(last).div_ceil(interval).max(1);
+        last.saturating_add(cycles.saturating_mul(interval))
     }
 
     /// What is left of a usage after so many seconds.

@@ -20,6 +20,7 @@ use crate::random::Random;
 use crate::record::Record;
 use crate::workload::{Job, Seconds, Workload};
 use clock::{Clock, Event};
+use negotiator::Cycle;
 use queue::Queue;
 
 /// A node by the number of its create.
@@ -183,7 +184,7 @@ pub struct Site<'w> {
     submitted: usize,
     running: u64,
     running_cores: u64,
-    cycle: negotiator::Cycle,
+    cycle: Cycle,
 }
 
 /// What servers use of a project's quota.
@@ -223,7 +224,7 @@ impl<'w> Site<'w> {
             submitted: 0,
             running: 0,
             running_cores: 0,
-            cycle: negotiator::Cycle::default(),
+            cycle: Cycle::default(),
         };
         site.submit_due();
         site
@@ -408,7 +409,7 @@ impl<'w> Site<'w> {
         let cycle = self
             .cycle
             .is_due
-            .then(|| self.model.next_cycle(self.now))
+            .then(|| self.next_cycle())
             .filter(|_| self.queue.len() > 0);
         [
             submitted.map(|job| job.submitted),
@@ -423,8 +424,7 @@ impl<'w> Site<'w> {
 
     /// Moves the time on to `time` without anything in between: see [`Site::next_event`].
     pub fn advance(&mut self, time: Seconds) {
-        let cycle_due =
-            self.cycle.is_due && self.queue.len() > 0 && self.model.next_cycle(self.now) <= time;
+        let cycle_due = self.cycle.is_due && self.queue.len() > 0 && self.next_cycle() <= time;
         self.record.pass_time(
             self.now,
             time,
@@ -451,6 +451,11 @@ impl<'w> Site<'w> {
         }
     }
 
+    fn next_cycle(&self) -> Seconds {
+        let Cycle { last, is_asked, .. } = self.cycle;
+        self.model.next_cycle(self.now, last, is_asked)
+    }
+
     fn submit_due(&mut self) {
         while let Some(job) = self.workload.jobs.get(self.submitted) {
             if job.submitted > self.now {
@@ -462,6 +467,7 @@ impl<'w> Site<'w> {
             self.queue.removal(class, number, removed);
             self.events.waiting += 1;
             self.cycle.is_due = true;
+            self.cycle.is_asked = true;
             self.changes += 1;
         }
     }

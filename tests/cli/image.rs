@@ -415,9 +415,9 @@ fn nothing_is_pruned_that_another_configuration_or_project_may_use() {
         "/v2/images?limit=500&sort=created_at:desc",
         listed,
     )]);
-    ehos(&site, "prune", &["--keep", "0"])
-        .exits(0)
-        .says("lab: kept: shared (i-shared): shared, and servers of other projects may boot from it");
+    ehos(&site, "prune", &["--keep", "0"]).exits(0).says(
+        "lab: kept: shared (i-shared): shared, and servers of other projects may boot from it",
+    );
     assert_eq!(double.count("DELETE", "/"), 0);
 }
 

@@ -228,7 +228,9 @@ fn no_more_nodes_than_the_schedd_starts_jobs() {
             Site::with_cloud(double.url())
                 .waiting(4)
                 .answers("condor_status", "-schedd", answer);
-        site.tick(&["-n"]).exits(0).says("create 3 nodes for 3 jobs");
+        site.tick(&["-n"])
+            .exits(0)
+            .says("create 3 nodes for 3 jobs");
     }
 }
 

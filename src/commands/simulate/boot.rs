@@ -1,4 +1,5 @@
-//! Boot times as ehos's own history tells them: from the create of a node to the first tick that saw it in the pool.
+//! Boot times by the history of ehos: from the create of a node to the middle between the first tick that found it in the
+//! pool and the tick before.
 
 use std::collections::BTreeMap;
 
@@ -29,10 +30,12 @@ pub fn measured(
     let directory = state_directory(common, config, environment)?;
     let mut created: BTreeMap<String, Timestamp> = BTreeMap::new();
     let mut times: Vec<u32> = Vec::new();
+    let mut before: Option<Timestamp> = None;
     for day in history::days(&history::folder(&directory)).unwrap_or_default() {
         let take = |line: String| {
             if let Some(record) = history::parse::<Record>(&line) {
-                learn(&record, &mut created, &mut times);
+                let before = before.replace(record.at).unwrap_or(record.at);
+                learn(&record, before, &mut created, &mut times);
             }
         };
         if let Err(error) = day.each_line(take) {
@@ -44,14 +47,20 @@ pub fn measured(
     Ok((times.len() >= FEWEST).then(|| (0..=QUANTILES).filter_map(quantile).collect()))
 }
 
-fn learn(record: &Record, created: &mut BTreeMap<String, Timestamp>, times: &mut Vec<u32>) {
+fn learn(
+    record: &Record,
+    before: Timestamp,
+    created: &mut BTreeMap<String, Timestamp>,
+    times: &mut Vec<u32>,
+) {
+    let since = |then: Timestamp| record.at.duration_since(then).as_secs();
     for event in &record.events {
         if event.fate.known() == Some(NodeDecision::Create) {
             created.insert(event.node.clone(), record.at);
         } else if matches!(event.phase.known(), Some(PhaseName::Idle | PhaseName::Busy))
             && let Some(then) = created.remove(&event.node)
         {
-            let seconds = record.at.duration_since(then).as_secs();
+            let seconds = since(then) - since(before.max(then)) / 2;
             times.extend(u32::try_from(seconds));
         }
     }

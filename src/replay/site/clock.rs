@@ -4,6 +4,7 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
 use super::NodeNumber;
+use crate::random::Random;
 use crate::workload::Seconds;
 
 /// What happens at a time.
@@ -22,19 +23,25 @@ pub enum Event {
     Gone(NodeNumber),
 }
 
-/// The events to come. Events of one second happen in the order of [`Event`]: the same run is the same each time.
+/// The events to come. Those of one second happen in an order that has nothing to do with nodes or jobs, as in a real pool, and
+/// is the same in each run.
 #[derive(Debug, Default)]
-pub struct Clock(BinaryHeap<Reverse<(Seconds, Event)>>);
+pub struct Clock(BinaryHeap<Reverse<(Seconds, u64, Event)>>);
 
 impl Clock {
     /// Adds an event.
     pub fn at(&mut self, time: Seconds, event: Event) {
-        self.0.push(Reverse((time, event)));
+        let number = match event {
+            Event::End { job, .. } => job,
+            Event::Join(node) | Event::Gone(node) => node,
+        };
+        self.0
+            .push(Reverse((time, Random::new(number.into()).draw(), event)));
     }
 
     /// The time of the next event.
     pub fn next(&self) -> Option<Seconds> {
-        self.0.peek().map(|Reverse((time, _))| *time)
+        self.0.peek().map(|Reverse((time, ..))| *time)
     }
 
     /// The next event, if it is due at `now`.
@@ -42,6 +49,6 @@ impl Clock {
         if self.next()? > now {
             return None;
         }
-        self.0.pop().map(|Reverse((_, event))| event)
+        self.0.pop().map(|Reverse((.., event))| event)
     }
 }

@@ -14,6 +14,8 @@ pub struct Cycle {
     pub last: Option<Seconds>,
     /// A cycle could start something: jobs came, or room did.
     pub is_due: bool,
+    /// A schedd has asked for one: jobs were submitted.
+    pub is_asked: bool,
 }
 
 impl Site<'_> {
@@ -22,6 +24,7 @@ impl Site<'_> {
         self.cycle = Cycle {
             last: Some(self.now),
             is_due: false,
+            is_asked: false,
         };
         let owners = self.owners_by_priority();
         if owners.len() > 1 {

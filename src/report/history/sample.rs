@@ -155,7 +155,9 @@ impl Line<'_> {
     fn values(&self) -> [(Series, Option<f64>); 12] {
         // A sum without one of the schedds would be a fall that there was none of.
         let schedd = |unknown_sources: &Unknown| unknown_sources.source.kind == SourceKind::Schedd;
-        let queue = self.queue.filter(|_| !self.unknown_sources.iter().any(schedd));
+        let queue = self
+            .queue
+            .filter(|_| !self.unknown_sources.iter().any(schedd));
         let jobs = |count: fn(&Queue) -> u64| queue.as_ref().map(|queue| number(count(queue)));
         // Nor are the cores of a cloud that does not answer known, as far as there are any.
         let mut clouds = self.clouds.values();
