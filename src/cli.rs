@@ -209,12 +209,12 @@ pub struct Simulate {
     /// Share of servers that never join
     #[arg(long, value_name = "SHARE", default_value_t = 0.0)]
     pub boot_failures: f64,
-    /// NEGOTIATOR_INTERVAL of the pool
-    #[arg(long, value_name = "TIME", default_value = "10s")]
-    pub negotiator_interval: String,
-    /// NEGOTIATOR_CYCLE_DELAY of the pool
-    #[arg(long, value_name = "TIME", default_value = "5s")]
-    pub negotiator_cycle_delay: String,
+    /// NEGOTIATOR_INTERVAL of the pool [default: 10s; with --site: that of the pool]
+    #[arg(long, value_name = "TIME")]
+    pub negotiator_interval: Option<String>,
+    /// NEGOTIATOR_CYCLE_DELAY of the pool [default: 5s; with --site: that of the pool]
+    #[arg(long, value_name = "TIME")]
+    pub negotiator_cycle_delay: Option<String>,
     /// Jobs go to the emptiest node that fits, not to the fullest (NEGOTIATOR_PRE_JOB_RANK)
     #[arg(long)]
     pub breadth_first: bool,

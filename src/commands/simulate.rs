@@ -131,12 +131,31 @@ fn model(args: &Simulate, config: &Config, environment: &Environment) -> anyhow:
         Ok(u32::try_from(time.as_secs()).unwrap_or(u32::MAX))
     };
     let mut model = Model {
-        negotiation_interval: seconds("--negotiator-interval", &args.negotiator_interval)?.max(1),
-        negotiation_delay: seconds("--negotiator-cycle-delay", &args.negotiator_cycle_delay)?,
         breadth_first: args.breadth_first,
         boot_failures: args.boot_failures,
         ..Model::default()
     };
+    let cycle = |flag: &str, given: &Option<String>, name: &str, otherwise: u32| match given {
+        Some(text) => seconds(flag, text),
+        None if args.site => Ok(site::negotiator_setting(config, name)?.unwrap_or(otherwise)),
+        None => Ok(otherwise),
+    };
+    let interval = &args.negotiator_interval;
+    let interval = cycle(
+        "--negotiator-interval",
+        interval,
+        "NEGOTIATOR_INTERVAL",
+        model.negotiation_interval,
+    )?;
+    let delay = &args.negotiator_cycle_delay;
+    let delay = cycle(
+        "--negotiator-cycle-delay",
+        delay,
+        "NEGOTIATOR_CYCLE_DELAY",
+        model.negotiation_delay,
+    )?;
+    model.negotiation_interval = interval.max(1);
+    model.negotiation_delay = delay;
     let of_history = args.boot.as_deref() == Some("history");
     match &args.boot {
         Some(range) if !of_history => {

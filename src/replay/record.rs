@@ -43,6 +43,18 @@ pub struct Sum {
     pub cores: u64,
 }
 
+impl<'a> std::iter::Sum<&'a Sum> for Sum {
+    fn sum<I: Iterator<Item = &'a Sum>>(sums: I) -> Sum {
+        sums.fold(Sum::default(), |all, one| Sum {
+            seconds: all.seconds + one.seconds,
+            idle: all.idle + one.idle,
+            running_cores: all.running_cores + one.running_cores,
+            nodes: all.nodes + one.nodes,
+            cores: all.cores + one.cores,
+        })
+    }
+}
+
 /// The waiting that one limit has cost.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct LimitTime {
@@ -197,6 +209,15 @@ impl Record {
         self.limited = limited;
     }
 
+    /// Joins buckets two by two until the series reaches `to` with a bounded number of them.
+    fn widen(&mut self, to: Seconds) {
+        while to / self.bucket >= 4 * POINTS {
+            let pairs = self.series.chunks(2);
+            self.series = pairs.map(|pair| pair.iter().sum()).collect();
+            self.bucket = self.bucket.saturating_mul(2);
+        }
+    }
+
     /// Time passes at one level.
     pub fn pass_time(&mut self, from: Seconds, to: Seconds, level: &Level) {
         for (name, jobs) in &self.limited {
@@ -209,6 +230,7 @@ impl Record {
             limit.job_seconds += seconds * jobs;
         }
         let mut at = from;
+        self.widen(to);
         while at < to {
             let bucket = at / self.bucket;
             let end = (bucket + 1).saturating_mul(self.bucket).min(to);

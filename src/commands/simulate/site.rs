@@ -11,6 +11,7 @@ use crate::cli::Simulate;
 use crate::commands::state_directory;
 use crate::commands::tick::backends;
 use condor::history::write_history;
+use condor::inspect;
 use condor::{MatchFile, Tools};
 use config::Config;
 use replay::site::{SiteCloud, SiteFlavor};
@@ -56,6 +57,17 @@ pub fn jobs(args: &Simulate, config: &Config) -> anyhow::Result<(String, Workloa
     };
     let workload = read_from("condor_history", BufReader::new(file), &options)?;
     Ok((format!("condor_history of {} days", args.days), workload))
+}
+
+/// A setting of the negotiator in whole seconds; `None` where it is not defined, or no such number.
+///
+/// # Errors
+/// condor_config_val failed.
+pub fn negotiator_setting(config: &Config, name: &str) -> anyhow::Result<Option<u32>> {
+    let limit = config.timeouts.command;
+    let tools = Tools::new(config.condor.bin.clone(), limit);
+    let value = inspect::setting(&tools, "NEGOTIATOR", name, Deadline::within(limit))?;
+    Ok(value.and_then(|value| value.parse().ok()))
 }
 
 /// The clouds of the configuration, with quotas and flavors: of a `simulation:` section, of the clouds themselves with `--site`,

@@ -1,7 +1,7 @@
 //! Rules of other programs, under plain names, to compare with.
 //!
-//! Owns: what each program decides from what it observes, with its own defaults. All of them create the first flavor of the
-//! first cloud, up to `nodes_max`. The rules of the race of real pools (benches/README.md) are the same.
+//! Owns: what each program decides from what it observes, with its own defaults. Each of them knows one flavor, up to `nodes_max`
+//! nodes: the first one of the first cloud that holds the largest request that any of its flavors holds. The rules of the race of real pools (benches/README.md) are the same.
 //! Must not: improve on the programs. What a rule does not see or do is said beside it.
 
 #![warn(missing_docs)]
@@ -9,7 +9,7 @@
 use std::collections::BTreeMap;
 
 use super::{Pass, Rule};
-use crate::site::{Node, NodeNumber, Site, Stage};
+use crate::site::{Node, NodeNumber, Site, SiteFlavor, Stage};
 use crate::workload::Seconds;
 
 /// A rule to compare with.
@@ -40,6 +40,8 @@ const PASS: Seconds = 30;
 pub struct PeerRule {
     peer: Peer,
     nodes_max: u64,
+    /// Its place in the flavors of the first cloud, as of the first pass.
+    flavor: Option<usize>,
     demand: f64,
     last: Seconds,
     idle_since: BTreeMap<NodeNumber, Seconds>,
@@ -51,10 +53,18 @@ impl PeerRule {
         PeerRule {
             peer,
             nodes_max,
+            flavor: None,
             demand: 0.0,
             last: 0,
             idle_since: BTreeMap::new(),
         }
+    }
+
+    /// Cores of a node.
+    fn node_cores(&self, site: &Site<'_>) -> u64 {
+        let flavors = site.clouds.first().map(|cloud| &cloud.flavors);
+        let flavor = flavors.and_then(|flavors| flavors.get(self.flavor?));
+        flavor.map_or(1, |flavor| flavor.capacity.cpus).max(1)
     }
 
     fn create(&self, site: &mut Site<'_>, wanted: u64, pass: &mut Pass) {
@@ -64,7 +74,7 @@ impl PeerRule {
                     .insert("nodes_max".to_owned(), site.idle_count());
                 return;
             }
-            if site.create(0, 0).is_err() {
+            if site.create(0, self.flavor.unwrap_or_default()).is_err() {
                 pass.limited.insert("quota".to_owned(), site.idle_count());
                 return;
             }
@@ -90,10 +100,25 @@ fn starts(node: &Node) -> bool {
     node.stage == Stage::Booting
 }
 
-/// Cores of a node of the first flavor.
-fn node_cores(site: &Site<'_>) -> u64 {
-    let flavor = site.clouds.first().and_then(|cloud| cloud.flavors.first());
-    flavor.map_or(1, |flavor| flavor.capacity.cpus).max(1)
+/// The first flavor that holds the largest request that any holds.
+fn flavor(site: &Site<'_>) -> usize {
+    let flavors = site.clouds.first().map(|cloud| cloud.flavors.as_slice());
+    let flavors = flavors.unwrap_or_default();
+    let requests = site.workload.classes.iter();
+    let requests = requests.map(|class| class.request.rounded());
+    let held: Vec<_> = requests
+        .filter(|request| flavors.iter().any(|flavor| request.fits(&flavor.capacity)))
+        .collect();
+    let holds_all = |flavor: &SiteFlavor| held.iter().all(|request| request.fits(&flavor.capacity));
+    let largest = flavors
+        .iter()
+        .enumerate()
+        .max_by_key(|(_, flavor)| flavor.capacity.cpus);
+    flavors
+        .iter()
+        .position(holds_all)
+        .or(largest.map(|(place, _)| place))
+        .unwrap_or_default()
 }
 
 /// Cores of idle jobs that a negotiation cycle has considered, or of all.
@@ -124,7 +149,7 @@ impl PeerRule {
     }
 
     fn queue_cores(&self, site: &mut Site<'_>, pass: &mut Pass) {
-        let need = idle_cores(site, false).div_ceil(node_cores(site));
+        let need = idle_cores(site, false).div_ceil(self.node_cores(site));
         let starting = which(site, starts);
         let idle = which(site, Node::is_idle);
         let free = (starting.len() + idle.len()) as u64;
@@ -155,7 +180,7 @@ impl PeerRule {
         } else if mean > CONTROL {
             self.demand += elapsed;
         }
-        let cores = node_cores(site) as f64;
+        let cores = self.node_cores(site) as f64;
         let running = which(site, |node| !node.draining && !node.is_leaving());
         self.demand = self
             .demand
@@ -191,7 +216,7 @@ impl PeerRule {
             .map(|(_, node)| node.free.cpus)
             .sum();
         let more = idle_cores(site, true).saturating_sub(coming);
-        self.create(site, more.div_ceil(node_cores(site)), pass);
+        self.create(site, more.div_ceil(self.node_cores(site)), pass);
         let idle = which(site, Node::is_idle);
         self.idle_since.retain(|number, _| idle.contains(number));
         for number in idle {
@@ -221,6 +246,7 @@ impl PeerRule {
 impl Rule for PeerRule {
     fn pass(&mut self, site: &mut Site<'_>) -> Pass {
         let mut pass = Pass::default();
+        self.flavor.get_or_insert_with(|| flavor(site));
         match self.peer {
             Peer::OriginalEhos => self.original(site, &mut pass),
             Peer::QueueCores => self.queue_cores(site, &mut pass),
