@@ -9,6 +9,7 @@
 mod condor;
 mod nova;
 mod plan;
+mod replay_month;
 mod scene;
 mod seen;
 

@@ -50,6 +50,7 @@ mod resume;
 mod retiring;
 mod rights;
 mod secrets;
+mod simulate;
 mod simulate_output;
 mod state_directory;
 mod status;

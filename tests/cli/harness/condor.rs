@@ -6,10 +6,11 @@ use std::path::{Path, PathBuf};
 
 use super::JOIN_TOKEN;
 
-const TOOLS: [&str; 8] = [
+const TOOLS: [&str; 9] = [
     "condor_q",
     "condor_status",
     "condor_drain",
+    "condor_history",
     "condor_advertise",
     "condor_reschedule",
     "condor_token_create",

@@ -1,0 +1,173 @@
+//! `ehos simulate` as a command: its input, its repeatability, and what it says of mistakes.
+
+use serde_json::Value;
+
+use crate::harness::{Run, Site, cloud};
+use testkit::double::Double;
+
+/// A site without any configuration: the built-in one of `ehos simulate`.
+fn simulate(site: &Site, more: &[&str]) -> Run {
+    site.run(&[&["simulate"], more].concat())
+}
+
+const JOBS: [&str; 2] = ["--jobs", "poisson:rate=60/h,days=0.5"];
+
+#[test]
+fn the_same_seed_gives_the_same_bytes_and_another_one_other_jobs() {
+    let site = Site::simulated();
+    let run = |seed: &str, output: &str| {
+        let more = [&JOBS[..], &["--seed", seed, "-o", output]].concat();
+        let run = simulate(&site, &more);
+        run.exits(0);
+        run.stdout.clone()
+    };
+    for output in ["table", "json"] {
+        assert_eq!(run("7", output), run("7", output));
+    }
+    assert_ne!(run("7", "json"), run("8", "json"));
+}
+
+#[test]
+fn a_changed_key_a_sweep_and_other_rules_are_runs_beside_the_configuration() {
+    let site = Site::simulated();
+    let sweep = [
+        "--set",
+        "daemon.nodes_max=20",
+        "--sweep",
+        "daemon.idle_timeout=1m,10m",
+        "--sweep",
+        "daemon.nodes_spare=0,1",
+        "--against",
+        "all",
+        "--against",
+        "fixed:3",
+        "-o",
+        "json",
+    ];
+    let run = simulate(&site, &[&JOBS[..], &sweep].concat());
+    let found = run.exits(0).json();
+    let names: Vec<&str> = found["runs"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|run| run["name"].as_str().unwrap())
+        .collect();
+    assert_eq!(names.len(), 1 + 4 + 4 + 1, "{names:?}");
+    assert_eq!(names[0], "current");
+    assert_eq!(names[1], "daemon.idle_timeout=1m daemon.nodes_spare=0");
+    assert_eq!(names[9], "fixed:3");
+    assert!(found["advice"].is_string());
+    for run in found["runs"].as_array().unwrap() {
+        assert!(
+            run["figures"]["nodes"]["peak"].as_u64().unwrap() <= 20,
+            "{run}"
+        );
+    }
+}
+
+#[test]
+fn mistakes_are_named_with_what_to_write_instead() {
+    let site = Site::simulated();
+    for (more, code, words) in [
+        (
+            &["--set", "daemon.nodes_max"][..],
+            1,
+            "write it as KEY=VALUE",
+        ),
+        (
+            &["--set", "daemon.node_max=3"],
+            78,
+            "the nearest known key is `nodes_max`",
+        ),
+        (
+            &["--sweep", "daemon.nodes_max="],
+            1,
+            "write it as KEY=V1,V2",
+        ),
+        (
+            &["--sweep", "daemon.nodes_max=many,3"],
+            78,
+            "daemon.nodes_max",
+        ),
+        (&["--against", "magic"], 1, "queue-cores"),
+        (&["--flavor", "big=many"], 1, "NAME=CORES,GB[,PRICE]"),
+        (&["--boot", "soon"], 1, "90s or 2m"),
+    ] {
+        let run = simulate(&site, &[&JOBS[..], more].concat());
+        run.exits(code).warns(words);
+    }
+    simulate(&site, &["--jobs", "/nowhere.json"])
+        .exits(1)
+        .warns("/nowhere.json");
+    simulate(&site, &[]).exits(2).warns("--jobs");
+    let values: Vec<String> = (0..10_001).map(|value| value.to_string()).collect();
+    let sweep = format!("daemon.nodes_max={}", values.join(","));
+    simulate(&site, &[&JOBS[..], &["--sweep", &sweep]].concat())
+        .exits(1)
+        .warns("10001 points are more than 10000");
+}
+
+#[test]
+fn a_flavor_of_unknown_size_is_asked_for_and_can_be_said() {
+    let site = Site::with_cloud("http://127.0.0.1:9");
+    simulate(
+        &site,
+        &[&JOBS[..], &["--config", site.config().to_str().unwrap()]].concat(),
+    )
+    .exits(1)
+    .warns("--flavor m1.small=CORES,GB");
+    let sizes = ["--flavor", "m1.small=4,8,0.1"];
+    let config = site.config();
+    let config = ["--config", config.to_str().unwrap(), "-o", "json"];
+    let run = simulate(&site, &[&JOBS[..], &sizes, &config].concat());
+    let figures = run.exits(0).json()["runs"][0]["figures"].clone();
+    assert_eq!(figures["jobs"]["submitted"], figures["jobs"]["ended"]);
+}
+
+/// Two jobs of a schedd's history, the newest first as condor_history prints them.
+const HISTORY: &str = r#"out|[
+out|{"ClusterId":2,"ProcId":0,"Owner":"bob","JobUniverse":5,"JobStatus":4,"QDate":1800000600,"JobStartDate":1800000700,"JobCurrentStartDate":1800000700,"CompletionDate":1800001300,"RemoteWallClockTime":600.0,"NumJobStarts":1,"RequestCpus":1,"RequestMemory":512,"RequestDisk":1024}
+out|,
+out|{"ClusterId":1,"ProcId":0,"Owner":"ann","JobUniverse":5,"JobStatus":4,"QDate":1800000000,"JobStartDate":1800000100,"JobCurrentStartDate":1800000100,"CompletionDate":1800000400,"RemoteWallClockTime":300.0,"NumJobStarts":1,"RequestCpus":2,"RequestMemory":512,"RequestDisk":1024}
+out|]
+exit=0
+"#;
+
+#[test]
+fn the_site_answers_with_its_history_quotas_and_flavors_and_nothing_is_changed() {
+    let double = Double::start(cloud::script(vec![]));
+    let site = Site::with_cloud(double.url())
+        .answers("condor_history", "-since", HISTORY)
+        .answers(
+            "condor_config_val",
+            "NEGOTIATOR_INTERVAL",
+            "out|60\nexit=0\n",
+        )
+        .answers(
+            "condor_config_val",
+            "NEGOTIATOR_CYCLE_DELAY",
+            "out|20\nexit=0\n",
+        );
+    let before = site.state_files();
+    let config = site.config();
+    let state = site.state();
+    let config = ["--site", "--config", config.to_str().unwrap(), "-o", "json"];
+    let state = ["--state-dir", state.to_str().unwrap()];
+    let run = simulate(&site, &[&config[..], &state].concat());
+    let found: Value = run.exits(0).json();
+    assert_eq!(found["workload"]["source"], "condor_history of 30 days");
+    assert_eq!(found["workload"]["jobs"], 2, "{}", found["workload"]);
+    // The cloud's m1.small has one core.
+    let jobs = &found["runs"][0]["figures"]["jobs"];
+    assert_eq!(
+        (&jobs["ended"], &jobs["too_large"]),
+        (&Value::from(1), &Value::from(1))
+    );
+    assert_eq!(site.state_files(), before);
+    let changes = double.received().into_iter();
+    let changes = changes.filter(|request| !["GET", "HEAD"].contains(&request.method.as_str()));
+    let changes: Vec<_> = changes
+        .filter(|request| !request.target.ends_with("/auth/tokens"))
+        .collect();
+    assert!(changes.is_empty(), "{changes:?}");
+}
