@@ -141,7 +141,7 @@ fn happened(step: &LifeEvent, before: Option<&Named<PhaseName>>) -> String {
         .phase
         .as_ref()
         .map_or_else(String::new, Named::to_string);
-    let what = step.fate.as_ref().map_or_else(String::new, in_words);
+    let what = step.decision.as_ref().map_or_else(String::new, in_words);
     let is_new = step
         .phase
         .as_ref()

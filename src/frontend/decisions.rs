@@ -47,8 +47,7 @@ pub struct Decision {
     #[serde(rename = "previous_phase")]
     pub was: Option<Named<PhaseName>>,
     phase: Named<PhaseName>,
-    #[serde(rename = "decision")]
-    fate: Named<NodeDecision>,
+    decision: Named<NodeDecision>,
     reason: Named<ReasonName>,
     text: String,
     result: Option<Named<ActionResult>>,
@@ -57,7 +56,7 @@ pub struct Decision {
 
 impl Decision {
     fn new(event: Event, record: &Record) -> Decision {
-        let verb = event.fate.known().and_then(|fate| match fate {
+        let verb = event.decision.known().and_then(|decision| match decision {
             NodeDecision::Create => Some(ActionName::Create),
             NodeDecision::Drain => Some(ActionName::Drain),
             NodeDecision::CancelDrain => Some(ActionName::CancelDrain),
@@ -78,14 +77,14 @@ impl Decision {
             flavor: event.flavor,
             was: event.was,
             phase: event.phase,
-            fate: event.fate,
+            decision: event.decision,
             reason: event.reason,
             text: event.text,
         }
     }
 
     fn matters(&self) -> bool {
-        !self.fate.is(NodeDecision::Keep) || self.phase.is_one_of(&WRONG)
+        !self.decision.is(NodeDecision::Keep) || self.phase.is_one_of(&WRONG)
     }
 }
 

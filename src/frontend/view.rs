@@ -67,8 +67,7 @@ struct ResultView {
 
 #[derive(Debug, Serialize)]
 struct DecisionView {
-    #[serde(rename = "decision")]
-    fate: NodeDecision,
+    decision: NodeDecision,
     /// Empty for a node that only stays: its phase has the family.
     family: Option<Family>,
     words: &'static str,
@@ -101,7 +100,10 @@ impl View {
             unknown_sources: tick.map_or_else(Vec::new, unknown_sources),
             limits: tick.map_or_else(Vec::new, limits),
             phases: PhaseName::ALL.iter().map(|phase| look(*phase)).collect(),
-            decisions: NodeDecision::ALL.iter().map(|fate| words(*fate)).collect(),
+            decisions: NodeDecision::ALL
+                .iter()
+                .map(|decision| words(*decision))
+                .collect(),
             results: ActionResult::ALL
                 .iter()
                 .map(|result| ResultView {
@@ -206,8 +208,8 @@ fn look(phase: PhaseName) -> PhaseView {
     }
 }
 
-fn words(fate: NodeDecision) -> DecisionView {
-    let (family, words) = match fate {
+fn words(decision: NodeDecision) -> DecisionView {
+    let (family, words) = match decision {
         NodeDecision::Keep => (None, "keep"),
         NodeDecision::Create => (Some(Family::Coming), "create"),
         NodeDecision::Drain => (Some(Family::Leaving), "drain"),
@@ -217,7 +219,7 @@ fn words(fate: NodeDecision) -> DecisionView {
         NodeDecision::Disassociate => (Some(Family::Going), "free its address"),
     };
     DecisionView {
-        fate,
+        decision,
         family,
         words,
     }

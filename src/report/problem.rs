@@ -326,7 +326,7 @@ fn nodes(tick: &TickReport, all: &mut Vec<Problem>) {
     for node in tick
         .nodes
         .iter()
-        .filter(|node| node.fate.is(NodeDecision::Keep))
+        .filter(|node| node.decision.is(NodeDecision::Keep))
     {
         let phase = node.phase.known().filter(|phase| is_unhealthy(*phase));
         if let Some(phase) = phase {

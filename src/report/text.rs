@@ -136,7 +136,7 @@ impl Page<'_> {
 
     fn nodes(&mut self) {
         let nodes = &self.tick.nodes;
-        let is_kept = |node: &&NodeReport| node.fate.is(NodeDecision::Keep);
+        let is_kept = |node: &&NodeReport| node.decision.is(NodeDecision::Keep);
         let all = self.tick.dry_run || nodes.iter().filter(is_kept).count() <= NODES_ON_A_SCREEN;
         let shown: Vec<&NodeReport> = nodes.iter().filter(|node| all || !is_kept(node)).collect();
         // The only zone of a cloud is not named.
@@ -155,10 +155,13 @@ impl Page<'_> {
         let (name_width, place_width) = (names.unwrap_or(0), places.unwrap_or(0));
         let rows = shown.into_iter().map(|node| {
             let NodeReport {
-                fate, name, phase, ..
+                decision,
+                name,
+                phase,
+                ..
             } = node;
             let (place, why) = (place(node), &node.why.text);
-            format!("{fate:8} {name:name_width$}  {place:place_width$}  {phase:9} {why}")
+            format!("{decision:8} {name:name_width$}  {place:place_width$}  {phase:9} {why}")
         });
         self.rows(Level::Information, "node", rows);
     }
@@ -166,7 +169,7 @@ impl Page<'_> {
     fn builders(&mut self) {
         let rows = self.tick.builders.iter().map(|one| {
             let why = &one.why.text;
-            format!("{:8} {}  {}  {why}", one.fate, one.name, one.cloud)
+            format!("{:8} {}  {}  {why}", one.decision, one.name, one.cloud)
         });
         self.rows(Level::Information, "builder", rows);
     }
@@ -182,7 +185,7 @@ impl Page<'_> {
             let server = server.map_or_else(String::new, |server| format!("of server {server}: "));
             format!(
                 "{:8} {kind} {}{space}({})  {}  {server}{}",
-                one.fate, one.name, one.id, one.cloud, one.why.text
+                one.decision, one.name, one.id, one.cloud, one.why.text
             )
         });
         self.rows(Level::Information, "leftover", rows);
@@ -193,7 +196,7 @@ impl Page<'_> {
         let rows = self.tick.floating_ips.iter().map(|one| {
             format!(
                 "{:8} {} ({})  {}  of server {}: {}",
-                one.fate, one.address, one.id, one.cloud, one.server, one.why.text
+                one.decision, one.address, one.id, one.cloud, one.server, one.why.text
             )
         });
         self.rows(Level::Information, "address", rows);
@@ -293,7 +296,7 @@ fn costs(cost: &Costs) -> String {
 fn nodes(tick: &TickReport) -> String {
     let mut counts: BTreeMap<String, usize> = BTreeMap::new();
     let nodes = tick.nodes.iter();
-    for node in nodes.filter(|node| !node.fate.is(NodeDecision::Create)) {
+    for node in nodes.filter(|node| !node.decision.is(NodeDecision::Create)) {
         *counts.entry(node.phase.to_string()).or_default() += 1;
     }
     let total: usize = counts.values().sum();
@@ -312,7 +315,12 @@ fn nodes(tick: &TickReport) -> String {
 
 /// The number of each decision.
 fn decisions(tick: &TickReport) -> String {
-    let of_nodes = |fate: NodeDecision| tick.nodes.iter().filter(|node| node.fate.is(fate)).count();
+    let of_nodes = |decision: NodeDecision| {
+        tick.nodes
+            .iter()
+            .filter(|node| node.decision.is(decision))
+            .count()
+    };
     let nodes = [
         (NodeDecision::Create, "create", "node"),
         (NodeDecision::CancelDrain, "cancel", "drain"),
@@ -320,12 +328,12 @@ fn decisions(tick: &TickReport) -> String {
         (NodeDecision::Delete, "delete", "node"),
         (NodeDecision::Forget, "forget", "node"),
     ];
-    let nodes = nodes.map(|(fate, verb, noun)| (of_nodes(fate), verb, noun));
-    let deletes = |fate: &Named<NodeDecision>| fate.is(NodeDecision::Delete);
-    let builders = tick.builders.iter().filter(|one| deletes(&one.fate));
-    let leftovers = tick.leftovers.iter().filter(|one| deletes(&one.fate));
+    let nodes = nodes.map(|(decision, verb, noun)| (of_nodes(decision), verb, noun));
+    let deletes = |decision: &Named<NodeDecision>| decision.is(NodeDecision::Delete);
+    let builders = tick.builders.iter().filter(|one| deletes(&one.decision));
+    let leftovers = tick.leftovers.iter().filter(|one| deletes(&one.decision));
     let ips = tick.floating_ips.iter();
-    let ips = ips.filter(|one| one.fate.is(NodeDecision::Disassociate));
+    let ips = ips.filter(|one| one.decision.is(NodeDecision::Disassociate));
     let others = [
         (builders.count(), "delete", "builder"),
         (leftovers.count(), "delete", "leftover"),

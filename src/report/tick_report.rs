@@ -193,8 +193,8 @@ pub struct NodeReport {
     pub startd: Option<StartdFigures>,
     pub phase: Named<PhaseName>,
     /// What happened to it.
-    #[serde(rename = "decision", alias = "fate")]
-    pub fate: Named<NodeDecision>,
+    #[serde(alias = "fate")]
+    pub decision: Named<NodeDecision>,
     #[serde(flatten)]
     pub why: ReasonReport,
 }
@@ -231,7 +231,7 @@ impl From<&NodeEntry> for NodeReport {
             server: line.server.clone(),
             startd: line.startd.clone(),
             phase: line.phase.into(),
-            fate: line.fate.into(),
+            decision: line.decision.into(),
             why: ReasonReport::from(&line.why),
         }
     }
@@ -296,8 +296,8 @@ pub struct BuilderReport {
     /// Its server's name.
     pub name: String,
     pub cloud: String,
-    #[serde(rename = "decision", alias = "fate")]
-    pub fate: Named<NodeDecision>,
+    #[serde(alias = "fate")]
+    pub decision: Named<NodeDecision>,
     #[serde(flatten)]
     pub why: ReasonReport,
 }
@@ -309,7 +309,7 @@ impl From<&BuilderEntry> for BuilderReport {
             server: line.server.clone(),
             name: line.name.clone(),
             cloud: line.cloud.clone(),
-            fate: line.fate.into(),
+            decision: line.decision.into(),
             why: ReasonReport::from(&line.why),
         }
     }
@@ -326,8 +326,8 @@ pub struct LeftoverReport {
     pub cloud: String,
     /// The UUID of its server, where that is known.
     pub server: Option<String>,
-    #[serde(rename = "decision", alias = "fate")]
-    pub fate: Named<NodeDecision>,
+    #[serde(alias = "fate")]
+    pub decision: Named<NodeDecision>,
     #[serde(flatten)]
     pub why: ReasonReport,
 }
@@ -340,7 +340,7 @@ impl From<&LeftoverEntry> for LeftoverReport {
             name: line.name.clone(),
             cloud: line.cloud.clone(),
             server: line.server.clone(),
-            fate: line.fate.into(),
+            decision: line.decision.into(),
             why: ReasonReport::from(&line.why),
         }
     }
@@ -356,8 +356,8 @@ pub struct FloatingIpReport {
     pub node: String,
     /// The UUID of the node's server.
     pub server: String,
-    #[serde(rename = "decision", alias = "fate")]
-    pub fate: Named<NodeDecision>,
+    #[serde(alias = "fate")]
+    pub decision: Named<NodeDecision>,
     #[serde(flatten)]
     pub why: ReasonReport,
 }
@@ -370,7 +370,7 @@ impl From<&FloatingIpEntry> for FloatingIpReport {
             cloud: line.cloud.clone(),
             node: line.node.0.clone(),
             server: line.server.clone(),
-            fate: line.fate.into(),
+            decision: line.decision.into(),
             why: ReasonReport::from(&line.why),
         }
     }

@@ -147,8 +147,7 @@ pub struct NodeEntry {
     /// Where it is in its life, in a word.
     pub phase: PhaseName,
     /// What happens to it.
-    #[serde(rename = "decision")]
-    pub fate: NodeDecision,
+    pub decision: NodeDecision,
     /// The reason.
     #[serde(flatten)]
     pub why: Reason,
@@ -166,8 +165,7 @@ pub struct BuilderEntry {
     /// Its cloud.
     pub cloud: CloudName,
     /// What happens to it.
-    #[serde(rename = "decision")]
-    pub fate: NodeDecision,
+    pub decision: NodeDecision,
     /// The reason.
     #[serde(flatten)]
     pub why: Reason,
@@ -187,8 +185,7 @@ pub struct LeftoverEntry {
     /// The UUID of the server that it was made for, where that is known.
     pub server: Option<String>,
     /// What happens to it.
-    #[serde(rename = "decision")]
-    pub fate: NodeDecision,
+    pub decision: NodeDecision,
     /// The reason.
     #[serde(flatten)]
     pub why: Reason,
@@ -208,8 +205,7 @@ pub struct FloatingIpEntry {
     /// The UUID of the node's server.
     pub server: String,
     /// What happens to it.
-    #[serde(rename = "decision")]
-    pub fate: NodeDecision,
+    pub decision: NodeDecision,
     /// The reason.
     #[serde(flatten)]
     pub why: Reason,
@@ -330,8 +326,11 @@ impl Plan {
     }
 
     /// The number of nodes with this decision.
-    pub fn count(&self, fate: NodeDecision) -> usize {
-        self.nodes.iter().filter(|node| node.fate == fate).count()
+    pub fn count(&self, decision: NodeDecision) -> usize {
+        self.nodes
+            .iter()
+            .filter(|node| node.decision == decision)
+            .count()
     }
 
     /// Adds excerpts of consoles to the reasons of failed nodes, and to the failures of their node types.

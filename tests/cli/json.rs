@@ -163,11 +163,11 @@ fn text_and_json_tell_of_the_same_plan() {
         let report = json.tick(&["-o", "json"]).json();
         for node in report["nodes"].as_array().unwrap() {
             let name = node["name"].as_str().unwrap();
-            let fate = node["decision"].as_str().unwrap();
+            let decision = node["decision"].as_str().unwrap();
             let line = said.stdout.lines().find(|line| line.contains(name));
             let line = line.unwrap_or_else(|| panic!("no {name} in {said}"));
             let line = line.trim_start_matches("node").trim_start();
-            assert!(line.starts_with(fate), "{line} is not {fate}");
+            assert!(line.starts_with(decision), "{line} is not {decision}");
         }
         for group in report["job_groups"].as_array().unwrap() {
             let cpus = &group["request"]["cpus"];

@@ -26,7 +26,7 @@ fn a_forgotten_builder_goes_when_two_looks_have_found_it_too_old() {
         site.tick();
         let line = &site.plan().builders[0];
         assert_eq!(
-            (line.server.as_str(), line.fate),
+            (line.server.as_str(), line.decision),
             (id.as_str(), NodeDecision::Keep)
         );
         assert!(site.plan().nodes.is_empty(), "it is no node");
@@ -41,10 +41,10 @@ fn a_forgotten_builder_goes_when_two_looks_have_found_it_too_old() {
     // Without memory the first look is the first one again.
     site.state = State::default();
     site.tick();
-    assert_eq!(site.plan().builders[0].fate, NodeDecision::Keep);
+    assert_eq!(site.plan().builders[0].decision, NodeDecision::Keep);
     site.tick();
     let line = &site.plan().builders[0];
-    assert_eq!(line.fate, NodeDecision::Delete);
+    assert_eq!(line.decision, NodeDecision::Delete);
     let expired = Reason::BuilderExpired {
         age_seconds: Seconds(33 * 60),
         lifetime_seconds: Seconds(30 * 60),

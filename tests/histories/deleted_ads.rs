@@ -161,7 +161,7 @@ fn deletes_that_are_never_done(startds_end: bool) -> (usize, Site) {
         assert!(!vanished, "{}", site.describe());
         let asked = |node: &&scaling::plan::NodeEntry| {
             matches!(node.why, Reason::DeleteAgain { .. } | Reason::Lost { .. })
-                && node.fate == NodeDecision::Delete
+                && node.decision == NodeDecision::Delete
         };
         again += site.plan().nodes.iter().filter(asked).count();
     }

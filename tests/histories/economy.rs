@@ -347,7 +347,7 @@ fn a_quarter_of_the_idle_nodes_is_replaced_at_a_time() {
         assert!(now <= 2, "{}", site.describe());
         drained += now;
         let up = |line: &&NodeEntry| {
-            matches!(line.phase.as_str(), "idle" | "busy") && line.fate != NodeDecision::Drain
+            matches!(line.phase.as_str(), "idle" | "busy") && line.decision != NodeDecision::Drain
         };
         if drained > 0 {
             least = least.min(site.plan().nodes.iter().filter(up).count());

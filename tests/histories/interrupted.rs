@@ -50,7 +50,7 @@ fn an_intent_whose_tick_was_killed_lapses_when_no_request_can_be_under_way() {
     assert_eq!(site.created(), 0, "{}", site.describe());
     site.tick();
     let lapsed = &site.plan().nodes[0];
-    assert_eq!(lapsed.fate, NodeDecision::Forget, "{}", site.describe());
+    assert_eq!(lapsed.decision, NodeDecision::Forget, "{}", site.describe());
     assert_eq!(
         lapsed.why,
         Reason::IntentLapsed {

@@ -36,7 +36,7 @@ fn leaking() -> (Site, String) {
 }
 
 fn lines(site: &Site) -> Vec<(&str, NodeDecision, Reason)> {
-    let line = |line: &LeftoverEntry| (line.kind.name(), line.fate, line.why.clone());
+    let line = |line: &LeftoverEntry| (line.kind.name(), line.decision, line.why.clone());
     let lines = site.plan().leftovers.iter();
     lines.map(line).collect()
 }
@@ -67,7 +67,7 @@ fn what_a_server_leaves_behind_goes_when_two_looks_have_found_it() {
     );
     site.until(8, "they are seen", |world| world.things.len() == 3);
     let deletes = |line: &LeftoverEntry| {
-        line.fate == NodeDecision::Delete
+        line.decision == NodeDecision::Delete
             && line.why
                 == Reason::LeftBehind {
                     seconds: Seconds(60),
@@ -89,8 +89,8 @@ fn what_a_server_leaves_behind_goes_when_two_looks_have_found_it() {
 fn one_look_is_not_enough_and_what_comes_and_goes_is_seen_anew() {
     let (mut site, _) = leaking();
     let once = |site: &Site| {
-        let once = |(_, fate, why): &(_, _, _)| {
-            *fate == NodeDecision::Keep && *why == Reason::LeftoverSeenOnce
+        let once = |(_, decision, why): &(_, _, _)| {
+            *decision == NodeDecision::Keep && *why == Reason::LeftoverSeenOnce
         };
         lines(site).len() == 2 && lines(site).iter().all(once)
     };
@@ -149,7 +149,7 @@ fn what_cannot_be_removed_is_remembered_and_asked_for_again_after_delete_timeout
         locked(&site.world).things.extend(things.clone());
         if lines(&site)
             .iter()
-            .any(|(_, fate, _)| *fate == NodeDecision::Delete)
+            .any(|(_, decision, _)| *decision == NodeDecision::Delete)
         {
             asked.push(minute);
         }
@@ -338,7 +338,7 @@ fn a_floating_ip_that_a_cloud_gave_to_a_node_is_taken_off_it_with_the_key_alone(
         panic!("{:?}", site.plan().floating_ips);
     };
     assert_eq!(
-        (line.fate, &line.why),
+        (line.decision, &line.why),
         (NodeDecision::Disassociate, &Reason::FloatingIpOfNode)
     );
     let ip = format!("floating-ip-of-{}", line.server);
@@ -356,8 +356,8 @@ fn a_floating_ip_that_a_cloud_gave_to_a_node_is_taken_off_it_with_the_key_alone(
     site.ticks(12);
     assert!(site.plan().floating_ips.is_empty() && site.plan().actions.is_empty());
     // It bears no mark: whether it is ours nobody knows.
-    let unmarked = |(_, fate, why): &(_, _, _)| {
-        *fate == NodeDecision::Keep && matches!(why, Reason::LeftoverUnmarked { .. })
+    let unmarked = |(_, decision, why): &(_, _, _)| {
+        *decision == NodeDecision::Keep && matches!(why, Reason::LeftoverUnmarked { .. })
     };
     assert!(lines(&site).len() == 1 && lines(&site).iter().all(unmarked));
     assert!(led(&site).contains(&(ip, None)));
@@ -374,7 +374,12 @@ fn floating_ips_are_taken_off_within_what_max_actions_leaves() {
     site.policy.purge_floating_ips = true;
     site.policy.max_actions = 3;
     site.tick();
-    let fates: Vec<NodeDecision> = site.plan().floating_ips.iter().map(|ip| ip.fate).collect();
+    let fates: Vec<NodeDecision> = site
+        .plan()
+        .floating_ips
+        .iter()
+        .map(|ip| ip.decision)
+        .collect();
     assert_eq!(
         fates,
         [

@@ -94,7 +94,7 @@ fn a_forged_builder_is_not_deleted() {
         site.tick();
         let line = &site.plan().builders[0];
         assert_eq!(
-            (line.fate, &line.why),
+            (line.decision, &line.why),
             (NodeDecision::Keep, &Reason::Unsigned { counts: false })
         );
         assert!(told(&site)[0].contains(&id));

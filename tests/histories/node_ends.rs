@@ -136,7 +136,7 @@ fn a_drain_of_ours_from_before_still_leads_to_a_delete() {
     site.submit(4, 1, 1024, 60);
     tick(&mut site);
     assert_eq!(
-        site.plan().nodes[0].fate,
+        site.plan().nodes[0].decision,
         NodeDecision::Delete,
         "{}",
         site.describe()

@@ -9,7 +9,7 @@ use crate::site::{Site, cloud, scenario};
 fn made(site: &Site) -> Vec<NodeEntry> {
     let nodes = site.plan().nodes.iter();
     nodes
-        .filter(|node| node.fate == NodeDecision::Create)
+        .filter(|node| node.decision == NodeDecision::Create)
         .cloned()
         .collect()
 }

@@ -44,7 +44,7 @@ fn jobs_on_a_vanished_server_are_told_until_their_leases_end() {
     site.tick();
     assert_eq!(stranded(&site), 0, "its ad is fresh: the list may be wrong");
     site.ticks(3);
-    assert_eq!(only(&site).fate, NodeDecision::Forget);
+    assert_eq!(only(&site).decision, NodeDecision::Forget);
     assert_eq!(stranded(&site), 4, "{}", site.describe());
     site.tick();
     let told = site.plan().stranded.clone().unwrap();
@@ -272,7 +272,7 @@ fn a_server_that_is_put_aside_is_told_by_novas_word_and_left_alone() {
             "{phase}"
         );
         assert_ne!(
-            site.plan().nodes[0].fate,
+            site.plan().nodes[0].decision,
             NodeDecision::Delete,
             "{}",
             site.describe()
@@ -462,7 +462,7 @@ fn the_words_of_a_node_are_told_with_its_failure() {
     let deleted = |site: &Site| {
         let mut nodes = site.plan().nodes.iter();
         nodes
-            .find(|node| node.fate == NodeDecision::Delete)
+            .find(|node| node.decision == NodeDecision::Delete)
             .cloned()
     };
     let deleted = loop {
@@ -523,11 +523,11 @@ fn a_node_that_takes_no_jobs_says_for_how_long() {
             server.startd.as_mut().unwrap().closed = true;
         }
     }
-    let done = |site: &Site, fate: NodeDecision| {
+    let done = |site: &Site, decision: NodeDecision| {
         site.plan()
             .nodes
             .iter()
-            .find(|node| node.fate == fate)
+            .find(|node| node.decision == decision)
             .cloned()
     };
     let drained = loop {

@@ -32,7 +32,7 @@ fn in_cloud(site: &Site, name: &str) -> usize {
 fn made_in(plan: &Plan, name: &str) -> usize {
     let nodes = plan.nodes.iter();
     nodes
-        .filter(|node| node.fate == NodeDecision::Create && node.cloud == name)
+        .filter(|node| node.decision == NodeDecision::Create && node.cloud == name)
         .count()
 }
 

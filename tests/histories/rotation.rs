@@ -116,7 +116,7 @@ fn nodes_min_is_replaced_one_first_and_then_the_others() {
         .plan()
         .nodes
         .iter()
-        .filter(|node| node.fate == NodeDecision::Drain)
+        .filter(|node| node.decision == NodeDecision::Drain)
         .map(|node| node.why.clone())
         .collect();
     assert!(

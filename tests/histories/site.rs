@@ -198,11 +198,14 @@ impl Site {
             for node in &plan.nodes {
                 text += &format!(
                     "  {} {} {:?}: {}\n",
-                    node.node, node.phase, node.fate, node.why
+                    node.node, node.phase, node.decision, node.why
                 );
             }
             for line in &plan.builders {
-                text += &format!("  {} builder {:?}: {}\n", line.node, line.fate, line.why);
+                text += &format!(
+                    "  {} builder {:?}: {}\n",
+                    line.node, line.decision, line.why
+                );
             }
             for group in &plan.groups {
                 let why: Vec<String> = group.why.iter().map(ToString::to_string).collect();

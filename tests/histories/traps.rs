@@ -430,12 +430,12 @@ fn a_server_deleted_behind_our_back_is_forgotten_when_seen_twice() {
     locked(&site.world).servers.remove(&id);
     site.tick();
     assert_eq!(site.plan().nodes[0].why, Reason::GoneFromCloud);
-    assert_eq!(site.plan().nodes[0].fate, NodeDecision::Keep);
+    assert_eq!(site.plan().nodes[0].decision, NodeDecision::Keep);
     // Its ad is as good as new for three of its update intervals: the list may be wrong.
     site.ticks(2);
-    assert_eq!(site.plan().nodes[0].fate, NodeDecision::Keep);
+    assert_eq!(site.plan().nodes[0].decision, NodeDecision::Keep);
     site.tick();
-    assert_eq!(site.plan().nodes[0].fate, NodeDecision::Forget);
+    assert_eq!(site.plan().nodes[0].decision, NodeDecision::Forget);
     site.tick();
     assert!(!site.world().ads.contains_key(&id), "its ad is taken out");
     assert!(

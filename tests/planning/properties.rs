@@ -205,7 +205,7 @@ proptest! {
         let mut for_minimum = 0;
         let mut for_spare = 0;
         let mut placed: BTreeMap<_, u64> = BTreeMap::new();
-        for node in plan.nodes.iter().filter(|node| node.fate == NodeDecision::Create) {
+        for node in plan.nodes.iter().filter(|node| node.decision == NodeDecision::Create) {
             match &node.why {
                 Reason::CreateForDemand { jobs, request, .. } => {
                     prop_assert!(*jobs > 0);

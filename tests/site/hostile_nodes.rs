@@ -219,10 +219,10 @@ fn slot(machine: &str, more: &str) -> String {
     )
 }
 
-fn fate(plan: &Plan, node: &str) -> (NodeDecision, &'static str) {
+fn decision(plan: &Plan, node: &str) -> (NodeDecision, &'static str) {
     let mut nodes = plan.nodes.iter();
     let line = nodes.find(|line| line.node.0 == node).unwrap();
-    (line.fate, line.phase.as_str())
+    (line.decision, line.phase.as_str())
 }
 
 fn told(plan: &Plan, words: &[&str]) -> bool {
@@ -279,7 +279,7 @@ fn a_forged_ad_costs_no_other_node() {
 fn shared_identity(testbed: &Testbed) {
     let mut lab = Lab::new(testbed, false);
     lab.tick_until("the job runs", |plan| {
-        fate(plan, VICTIM) == (NodeDecision::Keep, "busy")
+        decision(plan, VICTIM) == (NodeDecision::Keep, "busy")
     });
     for name in ["aaa", "zzz"] {
         lab.forge_drained("execute");
@@ -288,7 +288,7 @@ fn shared_identity(testbed: &Testbed) {
             told(&plan, &[VICTIM, "aaa at <127.0.0.1:1>", "victim at <"]),
             "{name}: {plan:#?}"
         );
-        assert_eq!(fate(&plan, VICTIM), (NodeDecision::Keep, "busy"));
+        assert_eq!(decision(&plan, VICTIM), (NodeDecision::Keep, "busy"));
     }
     // Its own ads are taken away, again and again.
     let all =
@@ -319,7 +319,7 @@ fn shared_identity(testbed: &Testbed) {
     let gone = all.replace("victim", "aaa");
     lab.send("execute", "INVALIDATE_STARTD_ADS", &gone);
     let plan = lab.tick_until("it is itself again", |plan| {
-        fate(plan, VICTIM) == (NodeDecision::Keep, "busy") && !told(plan, &[VICTIM])
+        decision(plan, VICTIM) == (NodeDecision::Keep, "busy") && !told(plan, &[VICTIM])
     });
     assert!(!told(&plan, &["two startds"]), "{plan:#?}");
     testbed.tool("condor_rm", &["-all"]);
@@ -329,7 +329,7 @@ fn shared_identity(testbed: &Testbed) {
 fn own_identity(testbed: &Testbed) {
     let mut lab = Lab::new(testbed, true);
     lab.tick_until("it is idle", |plan| {
-        fate(plan, VICTIM) == (NodeDecision::Keep, "idle")
+        decision(plan, VICTIM) == (NodeDecision::Keep, "idle")
     });
     for (token, sender) in [
         ("attacker", format!("node {ATTACKER}")),
@@ -345,7 +345,7 @@ fn own_identity(testbed: &Testbed) {
             "{plan:#?}"
         );
         assert_eq!(
-            fate(&plan, VICTIM),
+            decision(&plan, VICTIM),
             (NodeDecision::Keep, "idle"),
             "{sender}"
         );
@@ -364,7 +364,7 @@ fn own_identity(testbed: &Testbed) {
     lab.send("attacker", "UPDATE_STARTD_AD", &slot("odd", odd));
     let plan = lab.tick();
     assert_eq!(
-        fate(&plan, VICTIM),
+        decision(&plan, VICTIM),
         (NodeDecision::Keep, "idle"),
         "{plan:#?}"
     );

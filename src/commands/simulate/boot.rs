@@ -55,7 +55,7 @@ fn learn(
 ) {
     let since = |then: Timestamp| record.at.duration_since(then).as_secs();
     for event in &record.events {
-        if event.fate.known() == Some(NodeDecision::Create) {
+        if event.decision.known() == Some(NodeDecision::Create) {
             created.insert(event.node.clone(), record.at);
         } else if matches!(event.phase.known(), Some(PhaseName::Idle | PhaseName::Busy))
             && let Some(then) = created.remove(&event.node)

@@ -48,8 +48,8 @@ pub struct LifeEvent {
     pub at: Timestamp,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub phase: Option<Named<PhaseName>>,
-    #[serde(rename = "decision", skip_serializing_if = "Option::is_none")]
-    pub fate: Option<Named<NodeDecision>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub decision: Option<Named<NodeDecision>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<Named<ReasonName>>,
     pub text: String,
@@ -230,7 +230,7 @@ fn steps(node: &str, records: &[Record]) -> Vec<LifeEvent> {
             Some(event) => Some(LifeEvent {
                 at: record.at,
                 phase: Some(event.phase.clone()),
-                fate: Some(event.fate.clone()),
+                decision: Some(event.decision.clone()),
                 reason: Some(event.reason.clone()),
                 text: event.text.clone(),
                 numbers: event.numbers.clone(),
@@ -240,7 +240,7 @@ fn steps(node: &str, records: &[Record]) -> Vec<LifeEvent> {
             None => (!actions.is_empty()).then(|| LifeEvent {
                 at: record.at,
                 phase: None,
-                fate: None,
+                decision: None,
                 reason: None,
                 text: "repeated".to_owned(),
                 numbers: Map::new(),
@@ -313,7 +313,7 @@ fn end(
         return End::NotMade { at, why };
     }
     if let Some(shown) = shown.filter(|shown| exists(&shown.phase)) {
-        let decision = in_words(&shown.fate);
+        let decision = in_words(&shown.decision);
         let separator = if decision.is_empty() { "" } else { ", " };
         return End::There {
             phase: shown.phase.clone(),
@@ -332,7 +332,7 @@ fn end(
         let why = events
             .iter()
             .rev()
-            .find(|(when, event)| *when <= at && event.fate.is(NodeDecision::Delete));
+            .find(|(when, event)| *when <= at && event.decision.is(NodeDecision::Delete));
         let why = why.map_or("no reason recorded", |(_, event)| event.text.as_str());
         return End::Deleted {
             at,
@@ -340,7 +340,7 @@ fn end(
         };
     }
     match events.last() {
-        Some((at, event)) if !exists(&event.phase) || event.fate.is(NodeDecision::Forget) => {
+        Some((at, event)) if !exists(&event.phase) || event.decision.is(NodeDecision::Forget) => {
             let first = events.iter().find(|(_, one)| one.phase == event.phase);
             End::Gone {
                 at: first.map_or(*at, |(at, _)| *at),

@@ -168,8 +168,8 @@ pub struct Event {
     /// Where it is now.
     pub phase: Named<PhaseName>,
     /// What this tick did to it.
-    #[serde(rename = "decision", alias = "fate")]
-    pub fate: Named<NodeDecision>,
+    #[serde(alias = "fate")]
+    pub decision: Named<NodeDecision>,
     /// Why, by name.
     pub reason: Named<ReasonName>,
     /// Why, in a sentence.
@@ -206,7 +206,7 @@ impl Event {
             per_hour: node.server.per_hour,
             was: was.cloned(),
             phase: node.phase.clone(),
-            fate: node.fate.clone(),
+            decision: node.decision.clone(),
             reason,
             text,
             numbers,
@@ -307,10 +307,12 @@ fn events(now: &TickReport, before: Option<&TickReport>) -> Vec<Event> {
         let was = known.get(node.node.as_str()).copied();
         // A node that waits for its delete says so once.
         let same = was.is_some_and(|was| {
-            was.phase == node.phase && was.fate == node.fate && was.why.reason == node.why.reason
+            was.phase == node.phase
+                && was.decision == node.decision
+                && was.why.reason == node.why.reason
         });
         let changed = was.is_none_or(|was| was.phase != node.phase);
-        let touched = !node.fate.is(NodeDecision::Keep) && !same;
+        let touched = !node.decision.is(NodeDecision::Keep) && !same;
         (changed || touched).then(|| Event::new(node, was.map(|was| &was.phase)))
     };
     now.nodes.iter().filter_map(happened).collect()

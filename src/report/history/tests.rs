@@ -19,11 +19,11 @@ use scaling::seconds::Seconds;
 fn tick(at: &str, nodes: &[(&str, &str, &str)]) -> TickReport {
     let nodes: Vec<_> = nodes
         .iter()
-        .map(|(id, phase, fate)| {
+        .map(|(id, phase, decision)| {
             json!({"node": id, "name": format!("ehos-{id}"), "cloud": "blue", "flavor": "small",
                 "server": {"id": format!("uuid-of-{id}"), "image": "gold", "vcpus": 4},
                 "startd": {"machine": format!("{id}.site"), "cpus": 4, "claimed_cpus": 3},
-                "phase": phase, "decision": fate, "reason": "busy", "text": "busy with 3 of 4 cpus", "claimed_cpus": 3})
+                "phase": phase, "decision": decision, "reason": "busy", "text": "busy with 3 of 4 cpus", "claimed_cpus": 3})
         })
         .collect();
     serde_json::from_value(json!({
@@ -72,7 +72,7 @@ fn a_tick_is_a_line_of_its_day_and_what_happened_is_told_once() {
             let known = |phase: &Named<PhaseName>| phase.known().unwrap();
             let told = events.map(|event| {
                 let was = event.was.as_ref().map(known);
-                (was, known(&event.phase), event.fate.known().unwrap())
+                (was, known(&event.phase), event.decision.known().unwrap())
             });
             told.collect::<Vec<_>>()
         })

@@ -385,7 +385,7 @@ impl Page {
 
 /// The decision for a node and its reason. The row of a busy node says it already.
 fn why(node: &NodeReport) -> String {
-    let fate = match node.fate.known() {
+    let decision = match node.decision.known() {
         Some(NodeDecision::Keep) if node.why.reason.is(ReasonName::Busy) => return String::new(),
         Some(NodeDecision::Keep) => return node.why.text.clone(),
         Some(NodeDecision::Create) => "create",
@@ -394,9 +394,9 @@ fn why(node: &NodeReport) -> String {
         Some(NodeDecision::Delete) => "delete",
         Some(NodeDecision::Forget) => "forget",
         Some(NodeDecision::Disassociate) => "disassociate",
-        None => return format!("{}: {}", node.fate, node.why.text),
+        None => return format!("{}: {}", node.decision, node.why.text),
     };
-    format!("{fate}: {}", node.why.text)
+    format!("{decision}: {}", node.why.text)
 }
 
 /// The order of the nodes: problems first.
@@ -407,8 +407,8 @@ fn rank(node: &NodeReport) -> u8 {
     };
     match phase {
         Gone | Lapsed => 6,
-        Busy if node.fate.is(NodeDecision::Keep) => 5,
-        Idle if node.fate.is(NodeDecision::Keep) => 4,
+        Busy if node.decision.is(NodeDecision::Keep) => 5,
+        Idle if node.decision.is(NodeDecision::Keep) => 4,
         Drained | Draining | Deleting => 3,
         New | Requested | Building | Booting => 2,
         Busy | Idle => 1,

@@ -21,14 +21,14 @@ fn at(text: &str) -> Timestamp {
     text.parse().unwrap()
 }
 
-fn node(number: usize, phase: &str, fate: &str, reason: &str, text: &str) -> Value {
+fn node(number: usize, phase: &str, decision: &str, reason: &str, text: &str) -> Value {
     let id = format!("20261126t0900{number:02}-01");
     let startd = json!({"machine": format!("host-{number}"), "cpus": 8, "claimed_cpus": if phase == "busy" { 6 } else { 0 }});
     json!({
         "node": id, "name": format!("ehos-v1-execute-{id}"), "cloud": if number.is_multiple_of(2) { "blue" } else { "green" },
         "flavor": "m1.large", "server": {"id": "5f1c", "image": "ehos-2026-11-20", "age_seconds": 600 * number, "vcpus": 8},
         "startd": if ["busy", "idle", "drained"].contains(&phase) { startd } else { Value::Null },
-        "phase": phase, "decision": fate, "reason": reason, "text": text,
+        "phase": phase, "decision": decision, "reason": reason, "text": text,
     })
 }
 

@@ -11,7 +11,7 @@ use crate::seconds::seconds;
 use crate::state::BuilderState;
 
 /// What happens to a builder, and why.
-fn fate(
+fn decision(
     builder: &Builder<'_>,
     memory: &BuilderState,
     planner: &Planner<'_>,
@@ -72,10 +72,10 @@ impl Planner<'_> {
             let Some(memory) = self.next.builders.get(builder.server.id()) else {
                 continue;
             };
-            let (mut fate, mut why) = fate(builder, memory, self);
+            let (mut decision, mut why) = decision(builder, memory, self);
             let claims = builder.startd.map_or(0, |startd| startd.claims());
-            if fate == NodeDecision::Delete && claims > 0 {
-                (fate, why) = (NodeDecision::Keep, Reason::BuilderRunsJobs { claims });
+            if decision == NodeDecision::Delete && claims > 0 {
+                (decision, why) = (NodeDecision::Keep, Reason::BuilderRunsJobs { claims });
             }
             let record = builder.server.record();
             let own = || NodeId(record.id.clone());
@@ -84,7 +84,7 @@ impl Planner<'_> {
                 server: record.id.clone(),
                 name: record.name.clone(),
                 cloud: builder.cloud.clone(),
-                fate,
+                decision,
                 why,
             });
         }
@@ -93,18 +93,18 @@ impl Planner<'_> {
 
     /// How many builders are to be deleted.
     pub(super) fn builder_deletes(&self) -> u64 {
-        let deletes = |line: &&BuilderEntry| line.fate == NodeDecision::Delete;
+        let deletes = |line: &&BuilderEntry| line.decision == NodeDecision::Delete;
         self.builders.iter().filter(deletes).count() as u64
     }
 
     /// Deletes them, as many as `max_actions` leaves after the creates.
     pub(super) fn remove_builders(&mut self) {
         for line in &mut self.builders {
-            if line.fate != NodeDecision::Delete {
+            if line.decision != NodeDecision::Delete {
                 continue;
             }
             if self.actions.changes_left() == 0 {
-                line.fate = NodeDecision::Keep;
+                line.decision = NodeDecision::Keep;
                 line.why = self.actions.used_up();
                 continue;
             }

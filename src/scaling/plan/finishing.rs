@@ -92,7 +92,7 @@ impl<'a> Planner<'a> {
 
     fn node_line(&self, node: &NodePlan<'_>, spare: &Reason) -> NodeEntry {
         let kept = || (NodeDecision::Keep, self.kept_because(node, spare));
-        let (fate, why) = node.decision.clone().unwrap_or_else(kept);
+        let (decision, why) = node.decision.clone().unwrap_or_else(kept);
         let why = match why {
             // Its cloud does answer.
             Reason::CloudUnknown
@@ -111,7 +111,7 @@ impl<'a> Planner<'a> {
             server: figures::server_of(self.observation, self.policy, &self.next, node),
             startd: figures::startd_of(node),
             phase: phase_name(&node.phase),
-            fate,
+            decision,
             why,
         }
     }
@@ -132,7 +132,7 @@ impl<'a> Planner<'a> {
             flavor: new.node_type.flavor.clone(),
             zone: new.zone.clone(),
             phase: PhaseName::New,
-            fate: NodeDecision::Create,
+            decision: NodeDecision::Create,
             why: new.why.clone(),
         }
     }

@@ -36,7 +36,7 @@ impl Planner<'_> {
             }
             let own = || NodeId(server.id().to_owned());
             let node = server.node().cloned().unwrap_or_else(own);
-            let (fate, why) = if self.actions.changes_left() == 0 {
+            let (decision, why) = if self.actions.changes_left() == 0 {
                 (NodeDecision::Keep, self.actions.used_up())
             } else {
                 let action = CloudAction::Disassociate {
@@ -52,7 +52,7 @@ impl Planner<'_> {
                 cloud: cloud.clone(),
                 node,
                 server: server.id().to_owned(),
-                fate,
+                decision,
                 why,
             });
         }

@@ -130,7 +130,7 @@ impl<'a> Planner<'a> {
             }
             memory.cloud.clone_from(cloud);
             let memory = memory.clone();
-            let (fate, why) = match &thing {
+            let (decision, why) = match &thing {
                 Found::Ours(leftover) => self.fate_of(leftover, &memory, view),
                 Found::Unmarked(_) if now.since(memory.since) < UNMARKED_AFTER => continue,
                 Found::Unmarked(thing)
@@ -150,7 +150,7 @@ impl<'a> Planner<'a> {
                 name: thing.name().to_owned(),
                 cloud: cloud.clone(),
                 server: memory.server.clone(),
-                fate,
+                decision,
                 why,
             });
         }
@@ -201,11 +201,11 @@ impl<'a> Planner<'a> {
     pub(super) fn remove_leftovers(&mut self) {
         let found = found(self.observation);
         for line in &mut self.leftovers {
-            if line.fate != NodeDecision::Delete {
+            if line.decision != NodeDecision::Delete {
                 continue;
             }
             if self.actions.changes_left() == 0 {
-                line.fate = NodeDecision::Keep;
+                line.decision = NodeDecision::Keep;
                 line.why = self.actions.used_up();
                 continue;
             }

@@ -42,8 +42,8 @@ impl NodePlan<'_> {
         self.decision.is_some()
     }
 
-    pub(super) fn is(&self, fate: NodeDecision) -> bool {
-        matches!(&self.decision, Some((decided, _)) if *decided == fate)
+    pub(super) fn is(&self, decision: NodeDecision) -> bool {
+        matches!(&self.decision, Some((decided, _)) if *decided == decision)
     }
 
     /// Whether it exists, and is not being deleted.
@@ -298,9 +298,9 @@ impl<'a> Planner<'a> {
         }
     }
 
-    pub(super) fn decide(&mut self, index: usize, fate: NodeDecision, why: Reason) {
+    pub(super) fn decide(&mut self, index: usize, decision: NodeDecision, why: Reason) {
         if let Some(node) = self.nodes.get_mut(index) {
-            node.decision = Some((fate, why));
+            node.decision = Some((decision, why));
         }
     }
 

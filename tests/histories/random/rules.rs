@@ -655,7 +655,7 @@ fn no_drain_for_an_image_is_taken_back(tick: &Tick<'_>) -> Result<(), String> {
         .plan
         .nodes
         .iter()
-        .filter(|line| line.fate == NodeDecision::CancelDrain)
+        .filter(|line| line.decision == NodeDecision::CancelDrain)
     {
         let Some(memory) = tick.plan.next.nodes.get(&line.node) else {
             continue;
@@ -680,7 +680,7 @@ fn no_drain_for_an_image_is_taken_back(tick: &Tick<'_>) -> Result<(), String> {
 
 fn no_drain_for_its_age_is_taken_back(tick: &Tick<'_>) -> Result<(), String> {
     let lines = tick.plan.nodes.iter();
-    for line in lines.filter(|line| line.fate == NodeDecision::CancelDrain) {
+    for line in lines.filter(|line| line.decision == NodeDecision::CancelDrain) {
         let memory = tick.plan.next.nodes.get(&line.node);
         let server = memory.and_then(|memory| memory.server_id.as_deref());
         let for_its_age = startds_of(tick, server.unwrap_or_default()).any(|startd| {
@@ -828,7 +828,7 @@ pub fn told(plan: &Plan, outcomes: &[Outcome]) -> Vec<String> {
     let nodes = plan
         .nodes
         .iter()
-        .map(|node| format!("{} {} {:?}: {}", node.node, node.phase, node.fate, node.why));
+        .map(|node| format!("{} {} {:?}: {}", node.node, node.phase, node.decision, node.why));
     let groups = plan.groups.iter().map(|group| {
         let why: Vec<String> = group.why.iter().map(ToString::to_string).collect();
         format!("{} x {}: {}", group.jobs, group.request, why.join("; "))
