@@ -129,7 +129,10 @@ fn unknown_sources(tick: &TickReport) -> Vec<String> {
     let names = tick.source_milliseconds.keys();
     let is_known = |name: &str| match name {
         "pool" => tick.knows(SourceKind::Collector) && tick.knows(SourceKind::Schedd),
-        name => !tick.unseen.iter().any(|one| one.source.to_string() == name),
+        name => !tick
+            .unknown_sources
+            .iter()
+            .any(|one| one.source.to_string() == name),
     };
     names.filter(|name| !is_known(name)).cloned().collect()
 }

@@ -66,7 +66,7 @@ pub fn exit(plan: &Plan, outcomes: Option<&[Outcome]>, unsaved: bool) -> Exit {
         || none(SourceKind::Cloud, plan.sources_seen.clouds)
     {
         Exit::Unavailable
-    } else if !plan.unseen.is_empty()
+    } else if !plan.unknown_sources.is_empty()
         || !plan.protected.is_empty()
         || unsaved
         || outcomes.into_iter().flatten().any(failed)

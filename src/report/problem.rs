@@ -241,7 +241,7 @@ pub fn of_tick(tick: &TickReport) -> Vec<Problem> {
 }
 
 fn unknown_sources(tick: &TickReport, all: &mut Vec<Problem>) {
-    for unseen in &tick.unseen {
+    for unseen in &tick.unknown_sources {
         let source = &unseen.source;
         let text = format!("{source}: {}", unseen.why);
         let subject = format!("Unknown: {source}");

@@ -78,7 +78,7 @@ impl Page<'_> {
 
     fn problems(&mut self) {
         let tick = self.tick;
-        for one in &tick.unseen {
+        for one in &tick.unknown_sources {
             let text = format_args!("{}: {}", one.source, one.why);
             self.line(Level::Warning, "unknown", text);
         }

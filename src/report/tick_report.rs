@@ -486,8 +486,8 @@ pub struct TickReport {
     /// What an operator should know.
     pub notices: Vec<String>,
     /// What did not answer or is not there.
-    #[serde(rename = "unknown_sources", alias = "unseen")]
-    pub unseen: Vec<UnknownSource>,
+    #[serde(alias = "unseen")]
+    pub unknown_sources: Vec<UnknownSource>,
     /// What stops deletes.
     pub brakes: Vec<BrakeReport>,
     /// What nothing more is made of.
@@ -551,7 +551,7 @@ impl TickReport {
             demand: demand(plan),
             cores: plan.cores,
             notices: notices.cloned().collect(),
-            unseen: plan.unseen.clone(),
+            unknown_sources: plan.unknown_sources.clone(),
             brakes: plan.brakes.iter().map(BrakeReport::from).collect(),
             protected: plan.protected.iter().map(WithText::of).collect(),
             budgets_spent: plan.budgets_spent.iter().map(WithText::of).collect(),

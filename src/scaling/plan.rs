@@ -301,8 +301,7 @@ pub struct Plan {
     /// The window of `schedules` that holds.
     pub window: Option<ActiveWindow>,
     /// What did not answer or is not there.
-    #[serde(rename = "unknown_sources")]
-    pub unseen: Vec<UnknownSource>,
+    pub unknown_sources: Vec<UnknownSource>,
     /// How many sources did.
     #[serde(skip)]
     pub sources_seen: KnownSources,
@@ -322,7 +321,10 @@ pub struct Plan {
 impl Plan {
     /// Whether no source of this kind is unknown.
     pub fn knows(&self, kind: SourceKind) -> bool {
-        !self.unseen.iter().any(|unseen| unseen.source.kind == kind)
+        !self
+            .unknown_sources
+            .iter()
+            .any(|unseen| unseen.source.kind == kind)
     }
 
     /// The number of nodes with this decision.

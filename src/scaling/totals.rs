@@ -35,8 +35,8 @@ pub struct Totals {
     /// Actions that were not done, by cloud, action and kind of failure.
     pub failures: Vec<FailureTotal>,
     /// Sources that did not answer, each once a tick.
-    #[serde(rename = "unknown_sources", alias = "unseen")]
-    pub unseen: Vec<UnseenTotal>,
+    #[serde(alias = "unseen")]
+    pub unknown_sources: Vec<UnseenTotal>,
     /// What nodes have cost, by cloud.
     pub spent: Vec<SpentTotal>,
     /// Cores of all servers of nodes times the time that they were watched, in thousandths of a second, while the
@@ -200,13 +200,13 @@ impl Totals {
         for (id, memory) in &plan.next.nodes {
             self.saw_node(before.nodes.get(id), memory);
         }
-        for unseen in &plan.unseen {
+        for unseen in &plan.unknown_sources {
             let source = unseen.source.kind.name();
             let new = UnseenTotal {
                 source: source.to_owned(),
                 count: 0,
             };
-            let row = row(&mut self.unseen, |row| row.source == source, new);
+            let row = row(&mut self.unknown_sources, |row| row.source == source, new);
             add(&mut row.count, 1);
         }
         // Claims are unknown without a mature collector, and the report must not show a waste that does not exist.

@@ -419,7 +419,7 @@ fn metrics_of_everything() {
         all += &influx::lines(&snapshot, "host");
         // Without the collector and the schedds.
         snapshot.queue.schedds = 0;
-        snapshot.unseen = serde_json::from_value(serde_json::json!([
+        snapshot.unknown_sources = serde_json::from_value(serde_json::json!([
             {"source": "collector", "cause": "it does not answer"},
             {"source": "schedd b", "cause": "it does not answer"},
             {"source": "something of a newer ehos", "cause": "so"},

@@ -235,7 +235,7 @@ fn what_there_is_is_told() {
 #[test]
 fn what_was_not_seen_has_no_sample() {
     let mut snapshot = of_everything();
-    snapshot.unseen[0].source = serde_json::from_str("\"schedd s\"").unwrap();
+    snapshot.unknown_sources[0].source = serde_json::from_str("\"schedd s\"").unwrap();
     assert!(!names(&prometheus::text(&snapshot)).contains("ehos_jobs"));
     let mut snapshot = of_everything();
     snapshot.queue.schedds = 0;
@@ -251,7 +251,7 @@ fn what_was_not_seen_has_no_sample() {
     assert!(found.contains("ehos_cores_claimed"));
     assert!(!influx::lines(&snapshot, "h").contains("jobs_"));
     let mut snapshot = of_everything();
-    snapshot.unseen[0].source = serde_json::from_str("\"collector\"").unwrap();
+    snapshot.unknown_sources[0].source = serde_json::from_str("\"collector\"").unwrap();
     let found = names(&prometheus::text(&snapshot));
     assert!(!found.contains("ehos_cores_claimed") && !found.contains("ehos_cores_free"));
     assert!(found.contains("ehos_jobs") && found.contains("ehos_cores_paid"));

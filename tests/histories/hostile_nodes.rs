@@ -86,16 +86,16 @@ fn a_forged_ad_is_told_with_both_addresses() {
         };
         attack(&mut site, Some(lies));
         site.tick();
-        let told = site.plan().unseen.iter().any(|one| {
+        let told = site.plan().unknown_sources.iter().any(|one| {
             one.why.contains(words)
                 && format!("{} {}", one.source, one.why).contains("aaa")
                 && one.why.contains(ADDRESS)
                 && one.why.matches(" at ").count() >= 2
         });
-        assert!(told, "{lie:?}: {:?}", site.plan().unseen);
+        assert!(told, "{lie:?}: {:?}", site.plan().unknown_sources);
         attack(&mut site, None);
         site.tick();
-        assert_eq!(site.plan().unseen, []);
+        assert_eq!(site.plan().unknown_sources, []);
     }
 }
 
@@ -222,7 +222,10 @@ fn the_order_of_ads_makes_no_difference_to_what_is_told_of_them() {
             collector.startds.reverse();
         }
         let again = plan(&observation, &site.policy, &before);
-        assert_eq!(again.unseen, ticked.plan.unseen, "{lie:?}");
+        assert_eq!(
+            again.unknown_sources, ticked.plan.unknown_sources,
+            "{lie:?}"
+        );
         assert_eq!(again, ticked.plan, "{lie:?}");
     }
 }

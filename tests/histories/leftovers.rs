@@ -118,7 +118,7 @@ fn what_is_not_seen_is_unknown_and_nothing_else_is() {
     locked(&site.world).broken.things = true;
     site.submit(1, 1, 1024, 60);
     site.until(5, "a node is made", |world| !world.servers.is_empty());
-    let unseen = &site.plan().unseen;
+    let unseen = &site.plan().unknown_sources;
     assert_eq!(unseen.len(), 1, "{unseen:?}");
     assert_eq!(unseen[0].source.to_string(), "leftovers of cloud blue");
     site.until(30, "nodes come and go", |world| world.servers.is_empty());

@@ -81,7 +81,7 @@ fn a_cloud_that_retires_is_emptied_as_its_jobs_end_and_no_node_is_made_in_it() {
     site.policy.clouds.remove(0);
     locked(&site.world).scenario.clouds.remove("blue");
     site.ticks(2);
-    assert_eq!(site.plan().unseen, []);
+    assert_eq!(site.plan().unknown_sources, []);
 }
 
 /// The report of a removed cloud advises to put it back so: it may be gone for good.
@@ -161,7 +161,7 @@ fn remove(site: &mut Site) -> (CloudPolicy, (String, ScenarioCloud)) {
 }
 
 fn told(site: &Site) -> String {
-    let mut unseen = site.plan().unseen.iter();
+    let mut unseen = site.plan().unknown_sources.iter();
     let found = unseen.find(|unseen| unseen.source.to_string() == "removed cloud blue");
     found.map(|unseen| unseen.why.clone()).unwrap_or_default()
 }
@@ -257,7 +257,7 @@ fn a_removed_cloud_that_is_gone_can_be_forgotten() {
     assert_eq!(removed.into_iter().collect::<Vec<_>>(), ["blue"]);
     assert_eq!(site.state.forget_removed("blue"), 2);
     site.ticks(2);
-    assert_eq!(site.plan().unseen, []);
+    assert_eq!(site.plan().unknown_sources, []);
 }
 
 /// A step of a linear congruential generator: the same histories each time.

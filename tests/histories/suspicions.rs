@@ -1020,15 +1020,15 @@ fn an_ad_that_cannot_be_read_is_told_and_the_rest_goes_on() {
     running(&mut site, 6, 600);
     let unseen: Vec<_> = site
         .plan()
-        .unseen
+        .unknown_sources
         .iter()
         .map(|one| one.source.to_string())
         .collect();
     assert_eq!(unseen, ["slot slot1@odd.example"]);
     assert!(
-        site.plan().unseen[0].why.contains("EhosNode"),
+        site.plan().unknown_sources[0].why.contains("EhosNode"),
         "{:?}",
-        site.plan().unseen
+        site.plan().unknown_sources
     );
     site.until(60, "all is done and gone", |world| world.servers.is_empty());
     assert_eq!(site.world().unfinished(), 0);

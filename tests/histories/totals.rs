@@ -97,7 +97,7 @@ fn what_was_done_is_counted_once() {
         (deletes.reason.as_str(), deletes.count),
         ("drained", nodes.created)
     );
-    assert!(totals.failures.is_empty() && totals.unseen.is_empty());
+    assert!(totals.failures.is_empty() && totals.unknown_sources.is_empty());
 
     // Twelve jobs of a quarter of an hour, seen once a minute.
     let claimed = totals.claimed_core_milliseconds / 1000;
@@ -155,9 +155,12 @@ fn what_a_cloud_refuses_is_counted_by_kind() {
     site.tick();
     site.tick();
     let totals = &site.state.totals;
-    assert_eq!(totals.unseen.len(), 1);
+    assert_eq!(totals.unknown_sources.len(), 1);
     assert_eq!(
-        (totals.unseen[0].source.as_str(), totals.unseen[0].count),
+        (
+            totals.unknown_sources[0].source.as_str(),
+            totals.unknown_sources[0].count
+        ),
         ("cloud", 2)
     );
 
@@ -231,7 +234,7 @@ fn without_the_collector_no_core_is_counted() {
     site.tick();
     let totals = &site.state.totals;
     assert_eq!(totals.paid_core_milliseconds, before.paid_core_milliseconds);
-    assert_eq!(totals.unseen[0].source, "collector");
+    assert_eq!(totals.unknown_sources[0].source, "collector");
     // Nor when it is up again and has not heard from the nodes yet.
     site.world().restart_collector();
     site.tick();

@@ -84,7 +84,7 @@ fn nothing_is_made_or_unmade_while_the_collector_is_unknown_or_young() {
         let plan = site.tick();
         assert!(plan.actions.is_empty(), "{:?}", plan.actions);
         assert!(
-            plan.unseen
+            plan.unknown_sources
                 .iter()
                 .any(|unseen| unseen.source.kind == SourceKind::Collector)
         );

@@ -77,7 +77,11 @@ fn a_fault_costs_its_own_jobs_alone() {
         assert_eq!(group.example.as_deref(), Some("9.0"));
         let names: Vec<&str> = group.why.iter().map(Reason::name).collect();
         assert_eq!(names, [reason], "{fault:?}");
-        assert!(plan.unseen.is_empty(), "{:?}", plan.unseen);
+        assert!(
+            plan.unknown_sources.is_empty(),
+            "{:?}",
+            plan.unknown_sources
+        );
     }
 }
 
@@ -93,8 +97,8 @@ fn whoever_is_beyond_the_share_is_named() {
         schedd(observation).demand.push(faulty(bound.clone()));
     });
     assert_eq!(made_in_order(&plan), well);
-    let [unseen] = &*plan.unseen else {
-        panic!("{:?}", plan.unseen);
+    let [unseen] = &*plan.unknown_sources else {
+        panic!("{:?}", plan.unknown_sources);
     };
     assert_eq!(unseen.source.to_string(), "jobs of bob");
     assert!(

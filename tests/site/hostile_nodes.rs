@@ -226,7 +226,7 @@ fn decision(plan: &Plan, node: &str) -> (NodeDecision, &'static str) {
 }
 
 fn told(plan: &Plan, words: &[&str]) -> bool {
-    let mut unseen = plan.unseen.iter();
+    let mut unseen = plan.unknown_sources.iter();
     unseen.any(|one| {
         let text = format!("{}: {}", one.source, one.why);
         words.iter().all(|word| text.contains(word))

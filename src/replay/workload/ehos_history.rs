@@ -30,8 +30,8 @@ struct Record {
     demand: Resources,
     #[serde(default)]
     cores: Cores,
-    #[serde(default)]
-    unseen: Vec<Unknown>,
+    #[serde(default, alias = "unseen")]
+    unknown_sources: Vec<Unknown>,
 }
 
 #[derive(Deserialize)]
@@ -46,7 +46,8 @@ struct Queue {
 #[serde(default)]
 struct Cores {
     claimed: u64,
-    others_claimed: u64,
+    #[serde(alias = "others_claimed")]
+    unmanaged_claimed: u64,
 }
 
 #[derive(Deserialize)]
@@ -105,7 +106,7 @@ pub(super) fn read(
         };
         let is_partial = |unknown: &Unknown| unknown.source.starts_with("schedd ");
         match &record.queue {
-            Some(queue) if !record.unseen.iter().any(is_partial) => {
+            Some(queue) if !record.unknown_sources.iter().any(is_partial) => {
                 ticks.add(&record, queue, builder, example);
             }
             _ => builder
@@ -300,7 +301,7 @@ fn request(record: &Record, queue: &Queue) -> Resources {
     let claimed = record
         .cores
         .claimed
-        .saturating_add(record.cores.others_claimed);
+        .saturating_add(record.cores.unmanaged_claimed);
     Resources {
         cpus: claimed
             .saturating_add(queue.running / 2)
@@ -399,9 +400,9 @@ mod tests {
 
     #[test]
     fn unknown_and_broken_ticks_are_no_empty_ones() {
-        let tick = |at: &str, queue: &str, unseen: &str| {
+        let tick = |at: &str, queue: &str, unknown: &str| {
             format!(
-                r#"{{"version":1,"at":"2026-11-29T{at}Z","queue":{queue},"unseen":[{unseen}]}}"#
+                r#"{{"version":2,"at":"2026-11-29T{at}Z","queue":{queue},"unknown_sources":[{unknown}]}}"#
             ) + "\n"
         };
         let two = r#"{"idle":0,"running":2}"#;

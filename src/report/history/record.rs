@@ -57,8 +57,8 @@ pub struct Record {
     /// How many waiting jobs each limit kept nodes from, by its name.
     pub limits: BTreeMap<String, u64>,
     /// What did not answer or is not there.
-    #[serde(rename = "unknown_sources", alias = "unseen")]
-    pub unseen: Vec<UnknownSource>,
+    #[serde(alias = "unseen")]
+    pub unknown_sources: Vec<UnknownSource>,
     /// What stopped deletes, by name, with the sentence.
     pub brakes: BTreeMap<String, String>,
     /// Kinds of node in protected mode, in sentences.
@@ -260,7 +260,7 @@ impl Record {
                 spent_this_month: cost.spent_this_month,
             }),
             limits: limits(now),
-            unseen: now.unseen.clone(),
+            unknown_sources: now.unknown_sources.clone(),
             brakes: now
                 .brakes
                 .iter()

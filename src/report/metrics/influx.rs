@@ -140,7 +140,7 @@ pub fn lines(now: &TickReport, host: &str) -> String {
         .field("protected", now.protected.len())
         .field("backoffs", now.backoffs.len())
         .field("budgets_spent", now.budgets_spent.len())
-        .field("unknown_sources", now.unseen.len())
+        .field("unknown_sources", now.unknown_sources.len())
         .write(&mut text);
     text
 }

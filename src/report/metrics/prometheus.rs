@@ -61,7 +61,7 @@ fn of_tick(text: &mut Text, now: &TickReport) {
         took.map(|(source, took)| ([("source", source.as_str())], seconds(*took))),
     );
     let mut unseen: BTreeMap<&str, u64> = UNSEEN_KINDS.iter().map(|kind| (*kind, 0)).collect();
-    for source in &now.unseen {
+    for source in &now.unknown_sources {
         *unseen.entry(source.source.kind.name()).or_default() += 1;
     }
     text.gauge(
@@ -427,7 +427,7 @@ fn counted(text: &mut Text, totals: &Totals) {
         "ehos_sources_unknown_total",
         "Sources of a kind that did not answer, each once a tick.",
         totals
-            .unseen
+            .unknown_sources
             .iter()
             .map(|row| ([("source", &*row.source)], row.count)),
     );

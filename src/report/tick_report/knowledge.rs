@@ -9,7 +9,10 @@ use crate::names::BrakeName;
 impl TickReport {
     /// Whether no source of this kind is unknown.
     pub fn knows(&self, kind: SourceKind) -> bool {
-        !self.unseen.iter().any(|unseen| unseen.source.kind == kind)
+        !self
+            .unknown_sources
+            .iter()
+            .any(|unseen| unseen.source.kind == kind)
     }
 
     /// Whether every schedd answered: a sum without one of them would be a fall that there was none of.

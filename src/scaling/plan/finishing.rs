@@ -45,7 +45,7 @@ impl<'a> Planner<'a> {
             protected: self.next.protected(policy),
             stranded: None,
             window: None,
-            unseen: unseen(observation, policy, &self.next)
+            unknown_sources: unseen(observation, policy, &self.next)
                 .into_iter()
                 .chain(contradictions)
                 .collect(),

@@ -825,17 +825,19 @@ fn nothing_flaps(tick: &Tick<'_>, tally: &mut Tally) -> Result<(), String> {
 
 /// What a tick did, in lines.
 pub fn told(plan: &Plan, outcomes: &[Outcome]) -> Vec<String> {
-    let nodes = plan
-        .nodes
-        .iter()
-        .map(|node| format!("{} {} {:?}: {}", node.node, node.phase, node.decision, node.why));
+    let nodes = plan.nodes.iter().map(|node| {
+        format!(
+            "{} {} {:?}: {}",
+            node.node, node.phase, node.decision, node.why
+        )
+    });
     let groups = plan.groups.iter().map(|group| {
         let why: Vec<String> = group.why.iter().map(ToString::to_string).collect();
         format!("{} x {}: {}", group.jobs, group.request, why.join("; "))
     });
     let brakes = plan.brakes.iter().map(|brake| format!("brake: {brake}"));
     let unseen = plan
-        .unseen
+        .unknown_sources
         .iter()
         .map(|unseen| format!("unseen: {} {}", unseen.source, unseen.why));
     let outcomes = outcomes.iter().map(|outcome| {
