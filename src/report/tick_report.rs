@@ -1,6 +1,7 @@
 //! The tick report: the JSON document of one tick. Every other report is built from it.
 
 mod knowledge;
+mod resources;
 
 use std::collections::BTreeMap;
 
@@ -9,6 +10,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::{Map, Value};
 
+use self::resources::{BuilderReport, FloatingIpReport, LeftoverReport};
 use super::TickResult;
 use super::names::{BrakeName, Named, ReasonName};
 use scaling::action::FailureKind;
@@ -18,13 +20,9 @@ use scaling::failure_tracking::ProtectedKind;
 use scaling::figures::{
     BackoffFigures, CloudFigures, CoreFigures, PolicyFigures, ServerFigures, StartdFigures,
 };
-use scaling::leftover::LeftoverKind;
 use scaling::names::{ActionName, PhaseName};
 use scaling::observation::Resources;
-use scaling::plan::{
-    Action, BuilderEntry, FloatingIpEntry, JobGroupEntry, LeftoverEntry, NodeDecision, NodeEntry,
-    Plan, UnknownSource,
-};
+use scaling::plan::{Action, JobGroupEntry, NodeDecision, NodeEntry, Plan, UnknownSource};
 use scaling::reason::Reason;
 use scaling::stranded::StrandedJobs;
 use scaling::submitter::Submitters;
@@ -281,97 +279,6 @@ impl From<&JobGroupEntry> for JobGroupReport {
             jobs: line.jobs,
             waiting_seconds: line.waiting_seconds,
             why: line.why.iter().map(ReasonReport::from).collect(),
-        }
-    }
-}
-
-/// A builder: a server that becomes an image.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct BuilderReport {
-    /// Its id.
-    pub node: String,
-    /// Its server's UUID.
-    pub server: String,
-    /// Its server's name.
-    pub name: String,
-    pub cloud: String,
-    #[serde(alias = "fate")]
-    pub decision: Named<NodeDecision>,
-    #[serde(flatten)]
-    pub why: ReasonReport,
-}
-
-impl From<&BuilderEntry> for BuilderReport {
-    fn from(line: &BuilderEntry) -> BuilderReport {
-        BuilderReport {
-            node: line.node.0.clone(),
-            server: line.server.clone(),
-            name: line.name.clone(),
-            cloud: line.cloud.clone(),
-            decision: line.decision.into(),
-            why: ReasonReport::from(&line.why),
-        }
-    }
-}
-
-/// A resource that outlived its server, or looks so.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct LeftoverReport {
-    pub id: String,
-    pub kind: Named<LeftoverKind>,
-    /// Its name, or the address of a floating IP.
-    pub name: String,
-    pub cloud: String,
-    /// The UUID of its server, where that is known.
-    pub server: Option<String>,
-    #[serde(alias = "fate")]
-    pub decision: Named<NodeDecision>,
-    #[serde(flatten)]
-    pub why: ReasonReport,
-}
-
-impl From<&LeftoverEntry> for LeftoverReport {
-    fn from(line: &LeftoverEntry) -> LeftoverReport {
-        LeftoverReport {
-            id: line.id.clone(),
-            kind: line.kind.into(),
-            name: line.name.clone(),
-            cloud: line.cloud.clone(),
-            server: line.server.clone(),
-            decision: line.decision.into(),
-            why: ReasonReport::from(&line.why),
-        }
-    }
-}
-
-/// A floating IP of a node.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct FloatingIpReport {
-    pub id: String,
-    pub address: String,
-    pub cloud: String,
-    pub node: String,
-    /// The UUID of the node's server.
-    pub server: String,
-    #[serde(alias = "fate")]
-    pub decision: Named<NodeDecision>,
-    #[serde(flatten)]
-    pub why: ReasonReport,
-}
-
-impl From<&FloatingIpEntry> for FloatingIpReport {
-    fn from(line: &FloatingIpEntry) -> FloatingIpReport {
-        FloatingIpReport {
-            id: line.id.clone(),
-            address: line.address.clone(),
-            cloud: line.cloud.clone(),
-            node: line.node.0.clone(),
-            server: line.server.clone(),
-            decision: line.decision.into(),
-            why: ReasonReport::from(&line.why),
         }
     }
 }

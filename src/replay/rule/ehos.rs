@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
-use scaling::action::{CloudAction, Done, Failure, FailureKind, PoolAction};
+use scaling::action::{CloudAction, Done, Failure, FailureKind, Intent, PoolAction};
 use scaling::job_requirements::Matches;
 use scaling::leftover::Leftovers;
 use scaling::next_pass::{self, LastPass, NextPass};
@@ -184,100 +184,106 @@ impl Ehos {
     }
 
     fn perform(&mut self, site: &mut Site<'_>, action: &Action) -> Result<Done, Failure> {
-        let node = action.node();
-        let number = self.numbers.get(node).copied();
-        let gone = || Failure {
-            kind: FailureKind::Changed,
-            message: "the simulated site has no such node".to_owned(),
-        };
+        let number = self.numbers.get(action.node()).copied();
         match action {
             Action::Cloud { cloud, action } => match action {
-                CloudAction::Create(intent) => {
-                    let place = site.clouds.iter().position(|there| there.name == *cloud);
-                    let flavor = place.and_then(|place| {
-                        let flavors = &site.clouds.get(place)?.flavors;
-                        flavors.iter().position(|there| there.name == intent.flavor)
-                    });
-                    let (Some(place), Some(flavor)) = (place, flavor) else {
-                        return Err(gone());
-                    };
-                    let number = site
-                        .create(place, flavor)
-                        .map_err(|Refused::Quota| Failure {
-                            kind: FailureKind::Quota,
-                            message: format!("cloud {cloud}: quota exceeded"),
-                        })?;
-                    let server_id = format!("{number:08x}-0000-4000-8000-000000000000");
-                    let mut metadata =
-                        execute_metadata(&self.policy.cluster, node, &intent.flavor, &intent.image);
-                    let at = self.at(site.now);
-                    self.keys.sign(&mut metadata, &intent.name, at);
-                    let record = ServerRecord {
-                        id: server_id.clone(),
-                        name: intent.name.clone(),
-                        status: ServerStatus::Build,
-                        nova_status: None,
-                        deleting: false,
-                        metadata,
-                        age: Duration::ZERO,
-                        fault: None,
-                        volumes: Vec::new(),
-                        zone: intent.zone.clone(),
-                        addresses: Vec::new(),
-                    };
-                    let server = OwnedServer::recognise(record, &self.policy.cluster);
-                    let server = server.map(|server| server.checked(&self.keys, at));
-                    self.servers.extend(server.map(|server| (number, server)));
-                    self.numbers.insert(node.clone(), number);
-                    let known = Known {
-                        node: node.clone(),
-                        number,
-                        machine: format!("{}.replay", intent.name),
-                        drain: None,
-                    };
-                    self.known.insert(number, known);
-                    Ok(Done::Created { server_id })
-                }
+                CloudAction::Create(intent) => self.create(site, cloud, intent),
                 CloudAction::Delete { .. } => {
                     match number.is_some_and(|number| site.delete(number)) {
                         true => Ok(Done::Accepted),
                         false => Ok(Done::AlreadyGone),
                     }
                 }
-                CloudAction::Remove { .. } | CloudAction::Disassociate { .. } => Err(gone()),
+                CloudAction::Remove { .. } | CloudAction::Disassociate { .. } => Err(unknown()),
             },
-            Action::Pool(action) => {
-                let number = number.ok_or_else(gone);
-                match action {
-                    PoolAction::Drain { reason, .. } => {
-                        let number = number?;
-                        if !site.drain(number) {
-                            return Err(Failure {
-                                kind: FailureKind::NotIdle,
-                                message: "the startd has a claim".to_owned(),
-                            });
-                        }
-                        if let Some(known) = self.known.get_mut(&number) {
-                            known.drain = Some(DrainView {
-                                reason: reason.clone(),
-                                request_id: number.to_string(),
-                                complete: true,
-                            });
-                        }
-                    }
-                    PoolAction::CancelDrain { .. } => {
-                        let number = number?;
-                        site.cancel_drain(number);
-                        if let Some(known) = self.known.get_mut(&number) {
-                            known.drain = None;
-                        }
-                    }
-                    PoolAction::Invalidate { .. } => {}
-                    PoolAction::Reschedule { .. } => site.reschedule(),
-                }
-                Ok(Done::Accepted)
-            }
+            Action::Pool(action) => self.ask_pool(site, number, action),
         }
+    }
+
+    fn create(
+        &mut self,
+        site: &mut Site<'_>,
+        cloud: &str,
+        intent: &Intent,
+    ) -> Result<Done, Failure> {
+        let place = site.clouds.iter().position(|there| there.name == *cloud);
+        let place = place.ok_or_else(unknown)?;
+        let flavors = site.clouds.get(place).map(|cloud| cloud.flavors.iter());
+        let flavor =
+            flavors.and_then(|mut flavors| flavors.position(|there| there.name == intent.flavor));
+        let number =
+            site.create(place, flavor.ok_or_else(unknown)?)
+                .map_err(|Refused::Quota| Failure {
+                    kind: FailureKind::Quota,
+                    message: format!("cloud {cloud}: quota exceeded"),
+                })?;
+        let server_id = server_id(number);
+        let cluster = &self.policy.cluster;
+        let mut metadata = execute_metadata(cluster, &intent.node, &intent.flavor, &intent.image);
+        let at = self.at(site.now);
+        self.keys.sign(&mut metadata, &intent.name, at);
+        let record = ServerRecord {
+            id: server_id.clone(),
+            name: intent.name.clone(),
+            status: ServerStatus::Build,
+            nova_status: None,
+            deleting: false,
+            metadata,
+            age: Duration::ZERO,
+            fault: None,
+            volumes: Vec::new(),
+            zone: intent.zone.clone(),
+            addresses: Vec::new(),
+        };
+        let server = OwnedServer::recognise(record, cluster);
+        let server = server.map(|server| server.checked(&self.keys, at));
+        self.servers.extend(server.map(|server| (number, server)));
+        self.numbers.insert(intent.node.clone(), number);
+        let known = Known {
+            node: intent.node.clone(),
+            number,
+            machine: format!("{}.replay", intent.name),
+            drain: None,
+        };
+        self.known.insert(number, known);
+        Ok(Done::Created { server_id })
+    }
+
+    fn ask_pool(
+        &mut self,
+        site: &mut Site<'_>,
+        number: Option<NodeNumber>,
+        action: &PoolAction,
+    ) -> Result<Done, Failure> {
+        let number = number.ok_or_else(unknown);
+        let drain = match action {
+            PoolAction::Drain { reason, .. } => {
+                if !site.drain(number.clone()?) {
+                    return Err(Failure {
+                        kind: FailureKind::NotIdle,
+                        message: "the startd has a claim".to_owned(),
+                    });
+                }
+                Some(DrainView {
+                    reason: reason.clone(),
+                    request_id: number.clone()?.to_string(),
+                    complete: true,
+                })
+            }
+            PoolAction::CancelDrain { .. } => {
+                site.cancel_drain(number.clone()?);
+                None
+            }
+            PoolAction::Invalidate { .. } => return Ok(Done::Accepted),
+            PoolAction::Reschedule { .. } => {
+                site.reschedule();
+                return Ok(Done::Accepted);
+            }
+        };
+        if let Some(known) = self.known.get_mut(&number?) {
+            known.drain = drain;
+        }
+        Ok(Done::Accepted)
     }
 
     fn forget_gone(&mut self, site: &Site<'_>) {
@@ -369,6 +375,18 @@ impl Rule for Ehos {
             NextPass::OfTimer => timer,
         }
     }
+}
+
+fn unknown() -> Failure {
+    Failure {
+        kind: FailureKind::Changed,
+        message: "the simulated site has no such node, cloud or flavor".to_owned(),
+    }
+}
+
+/// A UUID that begins with the number: those of a site differ early.
+fn server_id(number: NodeNumber) -> String {
+    format!("{number:08x}-0000-4000-8000-000000000000")
 }
 
 fn has_budget(policy: &Policy) -> bool {
