@@ -441,7 +441,7 @@ impl Matching<'_> {
         let file = |text: &str| {
             let mut file = tempfile::tempfile()?;
             file.write_all(text.as_bytes())?;
-            // It has no name, so that nothing is left behind by a tick that is killed; the child opens it as ours.
+            // It has no name, so that nothing remains by a tick that is killed; the child opens it as ours.
             let path = format!("/proc/{}/fd/{}", std::process::id(), file.as_raw_fd());
             Ok((file, path))
         };

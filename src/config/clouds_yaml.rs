@@ -14,7 +14,7 @@ use yaml::{self, Node};
 
 /// An entry, and what is worth knowing about it.
 pub(super) struct Found {
-    /// As a cloud of ours that says no more than the entry does.
+    /// As a cloud of ehos that says no more than the entry does.
     pub(super) cloud: Section,
     /// The files that it stands in.
     pub(super) files: Vec<PathBuf>,

@@ -65,7 +65,7 @@ mod tests {
         });
         assert!(seen.iter().all(|text| *text == seen[0]), "{seen:?}");
         assert!(seen[0].contains("  cluster: pool-"));
-        // Nothing else is left behind.
+        // Nothing else remains.
         let names = std::fs::read_dir(folder.path().join("ehos.d")).unwrap();
         assert_eq!(names.count(), 1);
     }

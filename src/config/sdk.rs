@@ -1,4 +1,4 @@
-//! What openstacksdk makes of the keys of a cloud in clouds.yaml and of the `OS_*` variables: each is put into a cloud of ours,
+//! What openstacksdk makes of the keys of a cloud in clouds.yaml and of the `OS_*` variables: each is put into a cloud of ehos,
 //! changes nothing that ehos does, or is named.
 //!
 //! Source: openstacksdk, openstack/config/loader.py and cloud_region.py; keystoneauth, the options of its plugins.

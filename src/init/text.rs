@@ -78,7 +78,7 @@ fn application_credential(text: &mut String, settings: &CloudSettings) {
     comment(
         text,
         4,
-        "An application credential is better than a password: it is good for this project alone and can be taken back. \
+        "An application credential is better than a password: it is valid for this project only and can be revoked. \
          Make one with `openstack application credential create ehos`, and put these in the place of the keys from \
          username to password_file:",
     );

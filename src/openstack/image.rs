@@ -50,7 +50,7 @@ pub struct Image {
 }
 
 impl Image {
-    /// A property of it (`os_distro`, or what a maker of ours wrote to it).
+    /// A property of it (`os_distro`, or what a program of ehos wrote to it).
     pub fn property(&self, name: &str) -> Option<&str> {
         self.properties.get(name).map(String::as_str)
     }

@@ -1,4 +1,4 @@
-//! What servers of ours have left behind in Neutron and Cinder: looked for, and removed after a last look.
+//! What servers of the pool leave over in Neutron and Cinder: looked for, and removed after a last look.
 
 use std::collections::BTreeSet;
 
@@ -25,7 +25,7 @@ pub struct LeftoverScan {
     floating_ips: Vec<FloatingIpRecord>,
 }
 
-/// Asks for all that may have been left behind, and which servers floating IPs lead to, if `of_nodes`. A cloud without one
+/// Asks for all that may have been left over, and which servers floating IPs lead to, if `of_nodes`. A cloud without one
 /// of the services has nothing of it.
 pub fn look(
     session: &Session,
@@ -46,7 +46,7 @@ pub fn look(
         }
     }
     let floating_ips = match network::floating_ips(session, deadline) {
-        // No routers, or not for us: no floating IP of ours, either.
+        // No routers, or not for us: no floating IP of the pool, either.
         Err(error) if matches!(error.status(), Some(403 | 404)) => Vec::new(),
         answer => where_there(answer)?,
     };
@@ -71,7 +71,7 @@ fn where_there<T>(answer: Result<Vec<T>, Error>) -> Result<Vec<T>, Error> {
 
 impl LeftoverScan {
     /// What of it is ours, and what may be: `servers` are all of the project, whoever made them, `owned` those that are
-    /// ours, and blank volumes of ours have `scratch_size_gb`.
+    /// ours, and blank volumes of the pool have `scratch_size_gb`.
     pub fn judged(
         &self,
         traces: &LeftoverQuery,
@@ -122,7 +122,7 @@ impl LeftoverScan {
     }
 }
 
-/// Removes what was left behind, if it is still what it was, and Nova knows nothing of its server.
+/// Removes what is left over, if it is still what it was, and Nova knows nothing of its server.
 pub fn remove(
     session: &Session,
     leftover: &Leftover,

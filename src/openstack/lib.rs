@@ -62,7 +62,7 @@ const FAULT_LOOKS: usize = 10;
 /// The reason of a failure is worth waiting for no longer than this.
 const FAULT_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// What was left behind is worth waiting for no longer than this.
+/// What is left over is worth waiting for no longer than this.
 const LEFTOVERS_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The quota of what else nodes take is worth waiting for no longer than this.

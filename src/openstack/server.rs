@@ -343,7 +343,7 @@ struct Server {
 #[derive(Deserialize)]
 struct Attached {
     id: String,
-    /// From 2.3 on. What is attached by a create of ours goes with the server.
+    /// From 2.3 on. What is attached by a create of ehos goes with the server.
     delete_on_termination: Option<bool>,
 }
 

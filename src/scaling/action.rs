@@ -59,7 +59,7 @@ pub enum CloudAction {
         /// It, recognised by its mark.
         leftover: Leftover,
     },
-    /// Take a floating IP off a node, when it still leads there. It is not given back: nothing says that it is ours.
+    /// Take a floating IP off a node, when it still leads there. It is not released: nothing says that it is ours.
     Disassociate {
         /// The node.
         node: NodeId,

@@ -26,7 +26,7 @@ pub struct NodeInventory<'a> {
     /// Fresh startds of other machines in the pool: their free slots serve demand, and nothing is ever done to them.
     pub others: Vec<&'a StartdView>,
     /// Ads of nodes whose servers are gone.
-    pub ghosts: Vec<(NodeId, &'a StartdView)>,
+    pub stale_ads: Vec<(NodeId, &'a StartdView)>,
     /// Nodes that were found on a cloud without a memory of them, this tick.
     pub adopted: Vec<NodeId>,
     /// Builders, in the order of their servers' UUIDs.
@@ -95,7 +95,7 @@ pub fn survey<'a>(
     let mut survey = NodeInventory {
         nodes: nodes.collect(),
         others: Vec::new(),
-        ghosts: Vec::new(),
+        stale_ads: Vec::new(),
         adopted,
         builders,
         obscured: obscured.nodes.into_keys().collect(),
@@ -136,7 +136,7 @@ impl<'a> NodeInventory<'a> {
                 continue;
             }
             match departed.find(startd) {
-                Some(node) => self.ghosts.push((node.clone(), startd)),
+                Some(node) => self.stale_ads.push((node.clone(), startd)),
                 // A token outlives its node, and its holder can advertise anything: such slots do not count.
                 None if matches!(startd.sender, Sender::Node(_)) => {}
                 None => {
@@ -146,7 +146,7 @@ impl<'a> NodeInventory<'a> {
                 }
             }
         }
-        self.ghosts
+        self.stale_ads
             .sort_unstable_by(|a, b| (&a.0, &a.1.machine).cmp(&(&b.0, &b.1.machine)));
     }
 }

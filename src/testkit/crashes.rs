@@ -123,14 +123,14 @@ impl Points {
         self.names("hit")
     }
 
-    /// Runs one tick, to its end or its death, and what it has left behind: tools and requests.
+    /// Runs one tick, to its end or its death, and what it leaves over: tools and requests.
     pub fn run(&self, command: &mut Command) -> Ended {
         // Of no process: a tool of a killed tick that only starts now would take that one for the one that runs, and mark it
         // as killed.
         fs::write(self.folder("pid"), "0").unwrap();
         self.quiet();
         let _ = fs::remove_file(self.folder("killed"));
-        // A tool that a killed tick has left behind may be making its folder in it just now.
+        // A tool that a killed tick leaves over may be making its folder in it just now.
         let (tick, old) = (self.folder("tick"), self.folder("old"));
         if tick.exists() {
             fs::rename(tick, &old).unwrap();
@@ -153,7 +153,7 @@ impl Points {
         Ended::of(output)
     }
 
-    /// Waits for the end of what a killed tick has left behind.
+    /// Waits for the end of what a killed tick leaves over.
     fn quiet(&self) {
         let end = Instant::now() + PATIENCE;
         while self.0.requests.load(Ordering::SeqCst) > 0 || !self.names("running").is_empty() {

@@ -61,7 +61,7 @@ impl Reply {
         }
     }
 
-    /// An answer that no service of ours has given yet.
+    /// An answer that no service has given yet.
     pub fn status(status: u16, body: &str) -> Reply {
         Reply::Answer {
             status,

@@ -229,7 +229,7 @@ impl Slot {
         })
     }
 
-    /// Whose it is can be read: a node of ours would say so.
+    /// Whose it is can be read: a node of the pool would say so.
     pub fn owner_known(&self) -> bool {
         let says = self.instance_id.is_some() || self.node.is_some();
         let unreadable = ["CloudInstanceID", "EhosNode"];

@@ -1,4 +1,4 @@
-//! The boot loop: looks for a server of ours, creates it where there is none, follows its first boot, does what comes
+//! The boot loop: looks for a server of the pool, creates it where there is none, follows its first boot, does what comes
 //! next, and goes on where an interrupted run stopped.
 //!
 //! Owns: the loop, its patience with errors that pass, and the clean-up. A kind of server is one [`Ending`].

@@ -83,7 +83,7 @@ impl<'a> CloudBackend<'a> {
         &self.session.settings().name
     }
 
-    /// The images of ours among those whose property `name` is `value`.
+    /// The images of the pool among those whose property `name` is `value`.
     fn images(&self, name: &str, value: &str) -> Result<Vec<OwnedImage>, Error> {
         let deadline = soon();
         let project = self.session.token(deadline)?.project_id.clone();

@@ -1,4 +1,4 @@
-//! What images of ours a cloud has, and how many servers boot from each.
+//! What images of the pool a cloud has, and how many servers boot from each.
 
 use std::collections::BTreeMap;
 use std::thread;
@@ -11,7 +11,7 @@ use openstack::{Error, compute, image};
 use scaling::observation::METADATA_CLUSTER;
 use system::deadline::Deadline;
 
-/// The images of ours in one cloud.
+/// The images of the pool in one cloud.
 #[derive(Debug)]
 pub struct Inventory {
     /// They, the newest first.

@@ -1,6 +1,6 @@
 //! Decides what comes after the first boot of a builder: the image of one cloud. Pure.
 //!
-//! The builder, a server of ours that carries all that is to be known of its build, is the build: as long as it is there
+//! The builder, a server of the pool that carries all that is to be known of its build, is the build: as long as it is there
 //! the build goes on from where it stands, whoever began it. So it is deleted last, when the image is written down.
 
 use std::collections::BTreeSet;

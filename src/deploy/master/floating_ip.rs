@@ -1,4 +1,4 @@
-//! The floating IP of a central manager: found, taken, and given back after a failure.
+//! The floating IP of a central manager: found, taken, and released after a failure.
 //!
 //! Must not: touch one that is not marked as this pool's, or that leads to another server.
 

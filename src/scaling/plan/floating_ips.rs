@@ -10,7 +10,7 @@ use crate::observation::NodeId;
 use crate::reason::Reason;
 
 impl Planner<'_> {
-    /// Takes them off, as many as `max_actions` leaves after all else. One look is enough: nothing is given back, and
+    /// Takes them off, as many as `max_actions` leaves after all else. One look is enough: nothing is released, and
     /// whether a floating IP leads to a node is no matter of time. A node of another central manager keeps its own.
     pub(super) fn take_off_floating_ips(&mut self) {
         if !self.policy.purge_floating_ips {

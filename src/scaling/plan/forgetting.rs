@@ -10,14 +10,14 @@ use crate::reason::Reason;
 impl Planner<'_> {
     /// Forgets nodes whose servers are gone, and takes their ads out of the collector.
     pub(super) fn forget(&mut self) {
-        let ghosts = self.survey.ghosts.iter();
-        let ghosts = ghosts.map(|(id, startd)| (id.clone(), startd.machine.clone()));
-        let mut ghosts: Vec<_> = ghosts.collect();
+        let stale_ads = self.survey.stale_ads.iter();
+        let stale_ads = stale_ads.map(|(id, startd)| (id.clone(), startd.machine.clone()));
+        let mut stale_ads: Vec<_> = stale_ads.collect();
         for index in 0..self.nodes.len() {
             let node = self.node(index);
             let Some(why) = self.gone(node) else { continue };
             let id = node.id.clone();
-            ghosts.extend(
+            stale_ads.extend(
                 node.startd
                     .map(|startd| (id.clone(), startd.machine.clone())),
             );
@@ -31,7 +31,7 @@ impl Planner<'_> {
                 && !self.has_namesake(id, machine)
         };
         let most = usize::try_from(self.policy.max_actions).unwrap_or(usize::MAX);
-        let open: Vec<_> = ghosts.into_iter().filter(open).take(most).collect();
+        let open: Vec<_> = stale_ads.into_iter().filter(open).take(most).collect();
         for (node, machine) in open {
             self.actions
                 .ask_pool(PoolAction::Invalidate { node, machine });
