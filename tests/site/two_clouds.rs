@@ -136,7 +136,7 @@ fn jobs_of_six_shapes_on_two_clouds() {
     step("what was said");
     for words in [
         // The quota of the small project, and what the other says of a flavor that has no host.
-        "the quota of small",
+        "quota of cloud small",
         &format!("backoff of {NOWHERE} in testbed"),
         "No valid host",
         "no flavor is large enough: requested 16 CPUs",
