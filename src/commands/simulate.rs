@@ -52,11 +52,7 @@ pub fn run(
     };
     let clouds = site::clouds(args, &config, environment)?;
     let model = model(args, &config, environment)?;
-    let bound = {
-        let flavors = clouds.iter().flat_map(|cloud| &cloud.flavors);
-        let smallest = flavors.map(|flavor| flavor.flavor.vcpus).min();
-        lower_bound(&workload, smallest.unwrap_or(1))
-    };
+    let bound = lower_bound(&workload, &clouds);
     let runner = Runner {
         workload: &workload,
         clouds: &clouds,

@@ -8,41 +8,38 @@ use super::command::{Call, Tools};
 use super::error::Error;
 use system::deadline::Deadline;
 
-/// What a replay needs of a job, each an attribute of its ad.
-const ATTRIBUTES: &str = "ClusterId,ProcId,Owner,User,AcctGroup,JobUniverse,JobStatus,QDate,CompletionDate,\
-     EnteredCurrentStatus,JobStartDate,JobCurrentStartDate,RemoteWallClockTime,CumulativeSuspensionTime,NumJobStarts,\
-     NumShadowStarts,NumHolds,RequestCpus,RequestMemory,RequestDisk,RequestGPUs,MemoryUsage,ImageSize,DiskUsage,ExitCode,\
-     RemoveReason,MinHosts,MaxHosts";
+/// The file is in the order in which jobs left the queue. One that completed and stayed (`leave_in_queue`, 10 days by
+/// default) is found late, with an old time.
+const STAYS: i64 = 30 * 86_400;
 
-/// Writes the ads of the jobs that left the queue of a schedd (`None`: this machine's) after `since`, in seconds since 1970, to
-/// `sink` as JSON.
+/// Writes these `attributes` of the jobs that left the queue of a schedd (`None`: this machine's) after `since`, in seconds
+/// since 1970, to `sink` as JSON. A named schedd reads at most HISTORY_HELPER_MAX_HISTORY jobs.
 ///
 /// # Errors
 /// condor_history could not be run, failed, or took too long; or `sink` could not be written.
 pub fn write_history(
     tools: &Tools,
     schedd: Option<&str>,
+    attributes: &str,
     since: i64,
     deadline: Deadline,
     sink: &mut impl Write,
 ) -> Result<(), Error> {
     let recent = format!("EnteredCurrentStatus >= {since}");
-    let older = format!("EnteredCurrentStatus < {since}");
+    let older = format!("EnteredCurrentStatus < {}", since.saturating_sub(STAYS));
     let mut args = vec![
         "-json",
         "-attributes",
-        ATTRIBUTES,
+        attributes,
         "-constraint",
         &recent,
         "-since",
         &older,
     ];
     args.extend(schedd.iter().flat_map(|name| ["-name", *name]));
-    let call = Call {
-        tool: "condor_history",
-        args,
-        stdin: "",
-        about: schedd.unwrap_or("the schedd of this machine"),
+    let call = match schedd {
+        Some(name) => tools.to_pool("condor_history", &args, name),
+        None => Call::new("condor_history", &args, "the schedd of this machine"),
     };
     let mut written: io::Result<()> = Ok(());
     tools.run(&call, deadline, (), |(), line| {

@@ -79,7 +79,8 @@ pub fn load_changed(
     cluster: &str,
     env: &Environment,
 ) -> Result<Config, Error> {
-    let mut all = if files.is_empty() && search::files(files, env).is_err() {
+    let is_named = !files.is_empty() || env.variable("EHOS_CONFIG").is_some();
+    let mut all = if !is_named && template(search::FILE, env).is_none() {
         let mut all = Read::default();
         let path = PathBuf::from("(the built-in site)");
         let file = document::read(&path, fallback, 0)?;

@@ -122,6 +122,8 @@ impl Key {
 
     /// The word in the place of one of earlier versions.
     pub fn word_now(&self, written: &str) -> Option<&'static str> {
+        // As a choice reads its words.
+        let written = written.trim().to_ascii_lowercase().replace([' ', '_'], "-");
         self.rules.iter().find_map(|rule| match rule {
             Rule::WordWas(old, new) if *old == written => Some(*new),
             _ => None,

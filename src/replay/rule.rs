@@ -26,6 +26,11 @@ pub trait Rule {
     /// One pass at `site.now`.
     fn pass(&mut self, site: &mut Site<'_>) -> Pass;
 
+    /// Time without any progress after which no more is to be expected.
+    fn patience(&self) -> Seconds {
+        3 * 86_400
+    }
+
     /// When the next pass begins, seen from `site.now`: at the latest with the next tick of the timer, at `timer`.
     fn next_pass(&self, site: &Site<'_>, timer: Seconds) -> Seconds {
         let _ = site;

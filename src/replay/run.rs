@@ -7,17 +7,16 @@ use crate::rule::Rule;
 use crate::site::Site;
 use crate::workload::Seconds;
 
-/// After the last submission jobs that wait, and servers that nobody deletes, are given so much time.
-const AFTERMATH: Seconds = 3 * 86_400;
-
 /// Replays the workload of `site` under `rule`. `progress` is called now and then with the share that is done; when it returns
 /// false, the run ends there.
 ///
-/// The run ends when all jobs have ended and every server is gone, or, at the latest, three days after the last thing that a job
-/// did. Servers that remain then are paid until that time.
+/// The run ends when all jobs have ended and every server is gone. It also ends when no job was submitted or ended for
+/// [`Rule::patience`], and for the run time of the longest job if some run. Servers that remain then are paid until that time.
 pub fn run(site: &mut Site<'_>, rule: &mut dyn Rule, progress: &mut dyn FnMut(f64) -> bool) {
     let interval = site.model.tick_interval.max(1);
     let last = site.workload.jobs.last().map_or(0, |job| job.submitted);
+    let longest = site.workload.jobs.iter().map(|job| job.runs).max();
+    let longest = longest.unwrap_or_default();
     let mut timer: Seconds = 0;
     let mut again: Option<Seconds> = None;
     let mut passes: u64 = 0;
@@ -46,8 +45,12 @@ pub fn run(site: &mut Site<'_>, rule: &mut dyn Rule, progress: &mut dyn FnMut(f6
             }
         }
         let is_over = site.is_done() && site.count() == 0;
-        let end = last.max(site.record.last_end).saturating_add(AFTERMATH);
-        if is_over || (site.is_stuck() && site.now > end) {
+        let patience = match site.is_stuck() {
+            true => rule.patience(),
+            false => rule.patience().saturating_add(longest),
+        };
+        let end = last.max(site.record.last_end).saturating_add(patience);
+        if is_over || site.now > end {
             break;
         }
     }

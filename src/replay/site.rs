@@ -389,6 +389,7 @@ impl<'w> Site<'w> {
             self.record.lost(claim.started, self.now, cores);
             self.queue.push(claim.class, claim.job, self.now);
             self.events.waiting += 1;
+            self.cycle.is_due = true;
         }
         self.clock.at(
             self.now.saturating_add(self.model.delete_seconds),

@@ -230,8 +230,11 @@ fn each_peer_runs_all_jobs() {
 fn the_bound_is_what_full_servers_would_cost() {
     let workload = workload(&[(0, 100, 1), (50, 100, 1), (50, 10, 3)]);
     // 0–50: 1 core; 50–60: 5; 60–100: 2; 100–150: 1.
-    assert_eq!(lower_bound(&workload, 1), 50 + 50 + 80 + 50);
-    assert_eq!(lower_bound(&workload, 4), 4 * 50 + 8 * 10 + 4 * 90);
+    assert_eq!(lower_bound(&workload, &clouds(&[1, 4])), 50 + 50 + 80 + 50);
+    assert_eq!(
+        lower_bound(&workload, &clouds(&[4])),
+        4 * 50 + 8 * 10 + 4 * 90
+    );
 }
 
 fn jobs() -> impl Strategy<Value = Vec<(i64, u32, u64)>> {
@@ -260,10 +263,39 @@ proptest! {
         prop_assert_eq!(record.used_core_seconds, workload.core_seconds());
         prop_assert_eq!(record.lost_jobs, 0);
         prop_assert_eq!(record.created, record.deleted);
-        prop_assert!(record.paid_core_seconds >= lower_bound(&workload, 2));
+        prop_assert!(record.paid_core_seconds >= lower_bound(&workload, &clouds(&[2, 8])));
         let whole = played(false);
         prop_assert_eq!(&record.waits, &whole.waits);
         prop_assert_eq!(record.paid_core_seconds, whole.paid_core_seconds);
         prop_assert_eq!(record.actions, whole.actions);
     }
+}
+
+#[test]
+fn jobs_that_are_ended_for_ever_come_to_an_end_of_the_run() {
+    let mut kills = policy(&[1]);
+    kills.max_lifetime = Some(Duration::from_secs(1800));
+    kills.max_lifetime_kill = Some(Duration::from_secs(300));
+    let jobs = [
+        (0, 20_000, 1),
+        (100, 20_000, 1),
+        (700, 20_000, 1),
+        (1300, 20_000, 1),
+    ];
+    let workload = workload(&jobs);
+    let record = run::record(
+        Site::new(&workload, clouds(&[1]), model(), 1),
+        &mut ehos(kills),
+    );
+    assert!(record.lost_jobs > 4 && record.ended < 4, "{record:?}");
+}
+
+#[test]
+fn the_bound_leaves_out_jobs_that_no_rule_pays_for() {
+    let mut builder = Builder::default();
+    builder.add(0, 360_000, Some(60), &class("ann", 1));
+    builder.add(0, 360_000, None, &class("ann", 100));
+    builder.add(0, 360_000, None, &class("ann", u64::MAX));
+    builder.add(0, 10, None, &class("ann", 1));
+    assert_eq!(lower_bound(&builder.build(false), &clouds(&[4])), 40);
 }

@@ -27,6 +27,7 @@ use jiff::Timestamp;
 use scaling::observation::Resources;
 use serde::Serialize;
 
+pub use ad::attribute_names;
 pub use csv::write as write_csv;
 pub use error::WorkloadError;
 pub use format::Format;

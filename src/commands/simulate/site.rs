@@ -15,7 +15,7 @@ use condor::inspect;
 use condor::{MatchFile, Tools};
 use config::Config;
 use replay::site::{SiteCloud, SiteFlavor};
-use replay::workload::{Format, ReadOptions, Workload, read_from};
+use replay::workload::{Format, ReadOptions, Workload, attribute_names, read_from};
 use scaling::observation::Flavor;
 use scaling::policy::CloudPolicy;
 use scaling::signing::SigningKeys;
@@ -35,6 +35,8 @@ const CLOUDS_LIMIT: Duration = Duration::from_secs(60);
 /// condor_history, or a job history without any job.
 pub fn jobs(args: &Simulate, config: &Config) -> anyhow::Result<(String, Workload)> {
     let tools = Tools::new(config.condor.bin.clone(), HISTORY_LIMIT);
+    let tools = tools.of_pool(config.condor.pool.as_deref());
+    let attributes = attribute_names().join(",");
     let seconds = i64::try_from(args.days.saturating_mul(86_400)).unwrap_or(i64::MAX);
     let since = Timestamp::now().as_second().saturating_sub(seconds);
     let mut file = tempfile::tempfile().context("no temporary file for the job history")?;
@@ -45,7 +47,7 @@ pub fn jobs(args: &Simulate, config: &Config) -> anyhow::Result<(String, Workloa
     };
     let deadline = Deadline::within(HISTORY_LIMIT);
     for schedd in schedds {
-        write_history(&tools, schedd, since, deadline, &mut sink)?;
+        write_history(&tools, schedd, &attributes, since, deadline, &mut sink)?;
     }
     sink.flush()?;
     drop(sink);
@@ -64,6 +66,12 @@ pub fn jobs(args: &Simulate, config: &Config) -> anyhow::Result<(String, Workloa
 /// # Errors
 /// condor_config_val failed.
 pub fn negotiator_setting(config: &Config, name: &str) -> anyhow::Result<Option<u32>> {
+    if config.condor.pool.is_some() {
+        log::warn!(
+            "condor.pool is set: {name} of that pool is not known, and the default of --help counts"
+        );
+        return Ok(None);
+    }
     let limit = config.timeouts.command;
     let tools = Tools::new(config.condor.bin.clone(), limit);
     let value = inspect::setting(&tools, "NEGOTIATOR", name, Deadline::within(limit))?;

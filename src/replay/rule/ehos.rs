@@ -304,6 +304,15 @@ impl Ehos {
 }
 
 impl Rule for Ehos {
+    fn patience(&self) -> Seconds {
+        // A schedule window opens, or a month's budget does.
+        if self.leaves_out {
+            3 * 86_400
+        } else {
+            32 * 86_400
+        }
+    }
+
     fn pass(&mut self, site: &mut Site<'_>) -> Pass {
         if self.may_rest(site) {
             if let Some(last) = &mut self.last {

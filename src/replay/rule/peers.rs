@@ -9,8 +9,10 @@
 use std::collections::BTreeMap;
 
 use super::{Pass, Rule};
-use crate::site::{Node, NodeNumber, Site, SiteFlavor, Stage};
-use crate::workload::Seconds;
+use scaling::observation::Resources;
+
+use crate::site::{Node, NodeNumber, Site, SiteCloud, SiteFlavor, Stage};
+use crate::workload::{NEVER, Seconds, Workload};
 
 /// A rule to compare with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -131,9 +133,9 @@ fn idle_cores(site: &Site<'_>, with_young: bool) -> u64 {
         .iter()
         .map(|idle| {
             let young = if with_young { 0 } else { idle.young };
-            (idle.jobs - young) * cores(idle.class)
+            (idle.jobs - young).saturating_mul(cores(idle.class))
         })
-        .sum()
+        .fold(0, u64::saturating_add)
 }
 
 impl PeerRule {
@@ -270,24 +272,46 @@ impl Rule for PeerRule {
 
 /// The lower bound of every rule: core-seconds that are paid when each job starts at once, servers need no time to boot, and
 /// at every moment the fewest servers of the smallest flavor exist that the running jobs fill.
-pub fn lower_bound(workload: &crate::workload::Workload, smallest_cores: u64) -> u64 {
-    let smallest = smallest_cores.max(1);
+///
+/// Jobs that no flavor holds, and jobs that a user removes while they are idle, count for nothing.
+pub fn lower_bound(workload: &Workload, clouds: &[SiteCloud]) -> u64 {
+    let flavors = clouds.iter().flat_map(|cloud| &cloud.flavors);
+    let smallest = flavors.clone().map(|flavor| flavor.flavor.vcpus).min();
+    let smallest = smallest.unwrap_or(1).max(1);
+    let holds = |request: &Resources| {
+        let mut flavors = flavors.clone();
+        flavors.any(|flavor| request.fits(&flavor.capacity))
+    };
+    let held: Vec<bool> = workload
+        .classes
+        .iter()
+        .map(|class| holds(&class.request.rounded()))
+        .collect();
     let mut changes: BTreeMap<Seconds, i64> = BTreeMap::new();
     for job in &workload.jobs {
-        let Some(class) = workload.class(job) else {
+        let is_held = held.get(job.class as usize) == Some(&true);
+        let Some(class) = workload
+            .class(job)
+            .filter(|_| is_held && job.removed == NEVER)
+        else {
             continue;
         };
         let cores = i64::try_from(class.request.rounded().cpus).unwrap_or(i64::MAX);
-        *changes.entry(job.submitted).or_default() += cores;
-        *changes
+        let begin = changes.entry(job.submitted).or_default();
+        *begin = begin.saturating_add(cores);
+        let end = changes
             .entry(job.submitted.saturating_add(job.runs))
-            .or_default() -= cores;
+            .or_default();
+        *end = end.saturating_sub(cores);
     }
     let (mut at, mut cores, mut paid) = (0, 0_i64, 0_u64);
     for (time, change) in changes {
         let servers = u64::try_from(cores).unwrap_or(0).div_ceil(smallest);
-        paid += servers * smallest * u64::from(time - at);
-        (at, cores) = (time, cores + change);
+        let cost = servers
+            .saturating_mul(smallest)
+            .saturating_mul(u64::from(time - at));
+        paid = paid.saturating_add(cost);
+        (at, cores) = (time, cores.saturating_add(change));
     }
     paid
 }

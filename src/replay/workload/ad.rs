@@ -38,6 +38,11 @@ macro_rules! attributes {
     };
 }
 
+/// The names of all of them.
+pub fn attribute_names() -> Vec<&'static str> {
+    Attribute::ALL.iter().map(|(_, name)| *name).collect()
+}
+
 attributes!(
     Owner,
     User,
