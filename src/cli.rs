@@ -195,7 +195,7 @@ pub struct Simulate {
     /// Try each of these values of a key, with each of those of other --sweep
     #[arg(long = "sweep", value_name = "KEY=V1,V2,…")]
     pub sweep: Vec<String>,
-    /// Compare with a rule of another program: original-ehos, queue-cores, utilization-feedback, idle-timeout[:TIME],
+    /// Compare with a rule of another program: original-ehos, queue-cores, utilization-feedback, idle-timeout:TIME,
     /// fixed:NODES, all
     #[arg(long = "against", value_name = "RULE")]
     pub against: Vec<String>,

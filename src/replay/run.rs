@@ -20,9 +20,12 @@ pub fn run(site: &mut Site<'_>, rule: &mut dyn Rule, progress: &mut dyn FnMut(f6
     let mut timer: Seconds = 0;
     let mut again: Option<Seconds> = None;
     let mut passes: u64 = 0;
+    let mut passed: Option<Seconds> = None;
     loop {
         let due = rule.next_pass(site, timer).min(timer);
-        let due = again.map_or(due, |again| again.min(due)).max(site.now);
+        let due = again.map_or(due, |again| again.min(due));
+        // Two passes are never of the same second.
+        let due = due.max(passed.map_or(0, |passed| passed + 1)).max(site.now);
         // Events of the same second come first: a tick observes what has happened.
         if let Some(event) = site.next_event()
             && event <= due
@@ -32,6 +35,7 @@ pub fn run(site: &mut Site<'_>, rule: &mut dyn Rule, progress: &mut dyn FnMut(f6
         }
         site.advance(due);
         let pass = rule.pass(site);
+        passed = Some(site.now);
         site.record.pass(pass.actions, pass.limited);
         again = pass.again_after.map(|seconds| site.now + seconds);
         if site.now >= timer {

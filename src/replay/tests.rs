@@ -299,3 +299,15 @@ fn the_bound_leaves_out_jobs_that_no_rule_pays_for() {
     builder.add(0, 10, None, &class("ann", 1));
     assert_eq!(lower_bound(&builder.build(false), &clouds(&[4])), 40);
 }
+
+#[test]
+fn a_time_out_of_seconds_with_passes_for_events_comes_to_an_end() {
+    let mut short = policy(&[1]);
+    short.idle_timeout = Duration::from_secs(5);
+    let workload = workload(&[(0, 1, 1), (0, 1, 1), (3, 1, 1)]);
+    let events = Duration::from_secs(10);
+    let mut rule = Ehos::new(short, events, Timestamp::UNIX_EPOCH);
+    let record = run::record(Site::new(&workload, clouds(&[1]), model(), 1), &mut rule);
+    assert_eq!(record.ended, 3);
+    assert!(record.passes < 200, "{}", record.passes);
+}

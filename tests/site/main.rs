@@ -24,6 +24,7 @@ mod odd_jobs;
 mod openstack;
 mod parallel_deletes;
 mod setup;
+mod simulate;
 mod status;
 mod story;
 mod templates;

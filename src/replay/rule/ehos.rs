@@ -36,6 +36,8 @@ const SECOND_PASS: Seconds = 2;
 const LONGEST_REST: Seconds = 240;
 /// `ehos tick --look-again` of ehos.service.
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
+/// The time that a tick takes; it rests for twice as long.
+const TICK: Duration = Duration::from_secs(1);
 /// The collector has run for this long before second 0.
 const COLLECTOR_AGE: Duration = Duration::from_secs(3600);
 
@@ -373,7 +375,7 @@ impl Rule for Ehos {
         };
         let pass = LastPass {
             age: Duration::from_secs((site.now - last.began).into()),
-            took: Duration::ZERO,
+            took: TICK,
             look_again: last.look_again,
             idle_jobs: last.idle_jobs,
             idle_timeout: last.idle_timeout,

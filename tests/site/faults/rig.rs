@@ -655,19 +655,24 @@ daemon:
         self.write("ehos.d/50.yaml", yaml);
     }
 
-    /// Runs `ehos tick`, with more arguments.
-    pub fn tick(&self, more: &[&str]) -> Tick {
-        let began = Instant::now();
-        let answer = run(
+    /// Runs a command of ehos with the rig's configuration and state.
+    pub fn ehos(&self, command: &str, more: &[&str]) -> Answer {
+        run(
             Command::new(env!("CARGO_BIN_EXE_ehos"))
-                .arg("tick")
+                .arg(command)
                 .args(["--config".as_ref(), self.path("ehos.yaml").as_os_str()])
                 .args(["--state-dir".as_ref(), self.path("state").as_os_str()])
                 .args(more)
                 .env_clear()
                 .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin"),
             b"",
-        );
+        )
+    }
+
+    /// Runs `ehos tick`, with more arguments.
+    pub fn tick(&self, more: &[&str]) -> Tick {
+        let began = Instant::now();
+        let answer = self.ehos("tick", more);
         let tick = Tick {
             code: answer.code,
             text: answer.stdout + &answer.stderr,
