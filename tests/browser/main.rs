@@ -489,7 +489,7 @@ fn a_history_that_cannot_be_read_or_shown_is_said_and_tried_again() {
     assert!(!browser.text("#connection").contains("not reachable"));
     assert!(!browser.text("#live").contains("not reachable"));
     // Of another version of ehos, which has not what this page shows.
-    site.last(&json!({"at": now + SignedDuration::from_secs(1), "version": 1}));
+    site.last(&json!({"at": now + SignedDuration::from_secs(1), "version": 9}));
     browser.wait("document.querySelector('#verdict').textContent.includes('cannot be shown')");
     assert!(!browser.text("#connection").contains("not reachable"));
     site.last(&snapshot(now + SignedDuration::from_secs(2), 4));

@@ -58,7 +58,8 @@ pub fn jobs(args: &Simulate, config: &Config) -> anyhow::Result<(String, Workloa
         seed: args.seed,
     };
     let workload = read_from("condor_history", BufReader::new(file), &options)?;
-    Ok((format!("condor_history of {} days", args.days), workload))
+    let days = if args.days == 1 { "day" } else { "days" };
+    Ok((format!("condor_history of {} {days}", args.days), workload))
 }
 
 /// A setting of the negotiator in whole seconds; `None` where it is not defined, or no such number.
