@@ -36,7 +36,7 @@ enum Column {
     Removed,
 }
 
-/// In the order in which [`write`] writes them.
+/// In the order in which [`write()`] writes them.
 const COLUMNS: [(Column, &str); 9] = [
     (Column::Submitted, "submitted"),
     (Column::Runs, "runs"),
