@@ -702,7 +702,7 @@ proptest! {
 fn names_of_earlier_versions_are_read_and_noted() {
     let read = |daemon: &str| {
         let text = format!(
-            "daemon: {{{daemon}}}\ncondor: {{scale_down: node}}\n{}",
+            "daemon: {{{daemon}}}\ncondor: {{scale_down: Node}}\n{}",
             cloud(PASSWORD)
         );
         let template = (
@@ -720,7 +720,7 @@ fn names_of_earlier_versions_are_read_and_noted() {
     for note in [
         "daemon.backoff_first: is now called `backoff_initial`; rename the key",
         "daemon.token_margin: is now called `token_renew_before`; rename the key",
-        "condor.scale_down: `node` is now called `self-shutdown`; rename the value",
+        "condor.scale_down: `Node` is now called `self-shutdown`; rename the value",
     ] {
         let found = config
             .notes
