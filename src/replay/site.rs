@@ -13,6 +13,7 @@ mod queue;
 
 use std::collections::BTreeMap;
 
+use scaling::next_pass::Events;
 use scaling::observation::{Flavor, Resources};
 
 use crate::model::Model;
@@ -148,17 +149,6 @@ pub enum Refused {
     Quota,
 }
 
-/// Events of jobs since somebody last looked.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct JobEvents {
-    /// Jobs that became idle.
-    pub waiting: u64,
-    /// Jobs that started.
-    pub started: u64,
-    /// Jobs that ended.
-    pub ended: u64,
-}
-
 /// The site at one moment.
 pub struct Site<'w> {
     /// The time.
@@ -172,7 +162,7 @@ pub struct Site<'w> {
     /// What happens, counted.
     pub record: Record,
     /// Job events since the last pass of a rule.
-    pub events: JobEvents,
+    pub events: Events,
     /// Raised by every change that a rule can see: jobs that wait, nodes that join, become idle or busy, or go.
     pub changes: u64,
     nodes: BTreeMap<NodeNumber, Node>,
@@ -214,7 +204,7 @@ impl<'w> Site<'w> {
             model,
             workload,
             record,
-            events: JobEvents::default(),
+            events: Events::default(),
             changes: 0,
             nodes: BTreeMap::new(),
             queue: Queue::new(workload),

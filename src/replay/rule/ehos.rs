@@ -368,11 +368,6 @@ impl Rule for Ehos {
 
     fn next_pass(&self, site: &Site<'_>, timer: Seconds) -> Seconds {
         let Some(last) = &self.last else { return timer };
-        let events = next_pass::Events {
-            waiting: site.events.waiting,
-            started: site.events.started,
-            ended: site.events.ended,
-        };
         let pass = LastPass {
             age: Duration::from_secs((site.now - last.began).into()),
             took: TICK,
@@ -380,7 +375,7 @@ impl Rule for Ehos {
             idle_jobs: last.idle_jobs,
             idle_timeout: last.idle_timeout,
         };
-        match next_pass::next_pass(&pass, events, self.event_interval) {
+        match next_pass::next_pass(&pass, site.events, self.event_interval) {
             NextPass::Due => site.now,
             NextPass::In(wait) => site.now + wait.as_secs_f64().ceil() as Seconds,
             NextPass::OfTimer => timer,
