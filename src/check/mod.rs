@@ -5,6 +5,7 @@ mod access;
 mod boot;
 mod cloud;
 mod configuration;
+mod maintenance;
 mod placement;
 mod pool;
 mod quota;
@@ -119,6 +120,8 @@ pub fn run(
     let mut here = configuration::check(config, environment);
     here.findings
         .extend(state_directory::check(state_directory));
+    here.findings
+        .extend(maintenance::check(config, state_directory));
     let mut areas = vec![here];
     if config.simulation.is_some() {
         return areas;
