@@ -676,7 +676,7 @@ pub struct MasterDeploy {
         value_delimiter = ','
     )]
     pub trust_server: Vec<String>,
-    /// ehos binary to install [default: this one]
+    /// ehos binary to install [default: this one]. On Debian and its like the master packs it
     #[arg(
         help_heading = "Software and pool",
         long,
@@ -684,15 +684,11 @@ pub struct MasterDeploy {
         conflicts_with = "package"
     )]
     pub binary: Option<PathBuf>,
-    /// URL of a .deb, .rpm or binary for the central manager to download instead; needs --sha256
-    #[arg(
-        help_heading = "Software and pool",
-        long,
-        value_name = "URL",
-        requires = "sha256"
-    )]
+    /// A .deb or .rpm to install instead, or the URL of one or of a binary for the central manager to download, with
+    /// --sha256
+    #[arg(help_heading = "Software and pool", long, value_name = "FILE|URL")]
     pub package: Option<String>,
-    /// SHA-256 checksum of --package, in hexadecimal
+    /// SHA-256 checksum of the --package at a URL, in hexadecimal
     #[arg(help_heading = "Software and pool", long, value_name = "HEX", requires = "package", value_parser = sha256)]
     pub sha256: Option<String>,
     /// Keep the server of a failed deployment for debugging; the next run continues with it
