@@ -77,8 +77,9 @@ pub(super) fn pack<'p>(paths: impl Iterator<Item = &'p str>) -> Work {
     for (name, script) in SCRIPTS {
         text += &format!("script {name} <<'{END}'\n{script}{END}\n");
     }
-    text +=
-        &format!("dpkg-deb --root-owner-group --build \"$folder/tree\" \"$file\" >&2\n{INSTALL}");
+    text += &format!(
+        "dpkg-deb -Zgzip -z1 --root-owner-group --build \"$folder/tree\" \"$file\" >&2\n{INSTALL}"
+    );
     install::script(
         "the package of what was brought",
         &text,
