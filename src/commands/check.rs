@@ -7,6 +7,7 @@ use anyhow::Context;
 use crate::check::{self, report};
 use crate::cli::{Check, Output};
 use crate::commands::directory_of_ticks;
+use ::report::TextOptions;
 use system::deadline::Deadline;
 use system::environment::Environment;
 use system::exit::Exit;
@@ -16,7 +17,12 @@ use system::exit::Exit;
 /// # Errors
 /// When a cloud is named that is not there, or the report cannot be printed. What is wrong with anything else is in the
 /// report.
-pub fn run(args: &Check, environment: &Environment, out: &mut dyn Write) -> anyhow::Result<Exit> {
+pub fn run(
+    args: &Check,
+    environment: &Environment,
+    text: TextOptions,
+    out: &mut dyn Write,
+) -> anyhow::Result<Exit> {
     // A pool without an id gets none here: nothing is written.
     let (areas, exit) = match config::ensure_cluster(&args.common.config, environment, true) {
         Ok(config) => {
@@ -30,7 +36,7 @@ pub fn run(args: &Check, environment: &Environment, out: &mut dyn Write) -> anyh
         Err(error) => (vec![check::unusable(&error)], Exit::Configuration),
     };
     let printed = match args.output {
-        Output::Text => report::text(&areas),
+        Output::Text => report::text(&areas, text),
         Output::Json => report::json(&areas, exit)? + "\n",
     };
     out.write_all(printed.as_bytes())

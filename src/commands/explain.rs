@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use log::{error, warn};
 
-use super::status::{colour, time_zone, width};
+use super::status::{time_zone, width};
 use crate::cli::{Explain, Output};
 use crate::commands::state_directory_of_reader;
 use report::history;
@@ -70,7 +70,7 @@ pub fn run(args: &Explain, environment: &Environment, out: &mut dyn Write) -> an
         Output::Text => {
             let page = Page {
                 room: width(environment).max(MIN_WIDTH),
-                colour: colour(environment),
+                colour: environment.has_color(&std::io::stdout()),
                 time_zone: time_zone(args.utc),
             };
             page.text(&life)

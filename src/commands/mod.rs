@@ -14,6 +14,7 @@ use system::lock::{Lock, try_lock};
 
 pub mod check;
 pub mod cloud_setup;
+pub mod completions;
 pub mod config_check;
 pub mod config_init;
 pub mod config_render;
@@ -25,6 +26,7 @@ pub mod frontend;
 pub mod image_build;
 pub mod image_list;
 pub mod image_prune;
+pub mod man;
 pub mod master_deploy;
 pub mod resume;
 pub mod simulate;

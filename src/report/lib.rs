@@ -21,7 +21,7 @@ use scaling::totals::Totals;
 use system::exit::Exit;
 use tick::observe::Durations;
 
-pub use text::text;
+pub use text::{TextOptions, text};
 pub use tick_report::TickReport;
 
 /// One tick, over.

@@ -110,7 +110,7 @@ impl Passes<'_> {
         let drained = has_drained.then_some(plan::NEXT_DRAIN_LOOK);
         Ok(Pass {
             exit: report.exit(),
-            text: report::text(&snapshot, self.levels),
+            text: report::text(&snapshot, self.text),
             snapshot,
             has_drained,
             look_again: [plan.look_again, drained].into_iter().flatten().min(),
