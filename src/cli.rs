@@ -62,11 +62,16 @@ Examples:
   ehos explain 20270115t090200-01                      By the id of the node
   ehos explain ehos-v1-execute-20270115t090200-01      By the name of the server")]
     Explain(Explain),
-    /// Check configuration, HTCondor, clouds, quota, images and access, without any change
+    /// Check configuration, HTCondor, clouds, quota, images and access
+    ///
+    /// Changes nothing without --fix. With --fix, ehos shows the safe changes and asks before it makes them: owner and mode
+    /// of the state directory, files with secrets that others can read, a missing keypair, security group, rule for port
+    /// 9618 within the group, or server group. Then it checks again.
     #[command(after_help = "\
 Examples:
   ehos check                   Check everything
-  ehos check --cloud green     Check one cloud")]
+  ehos check --cloud green     Check one cloud
+  ehos check --fix             Show the changes that would help, and ask before making them")]
     Check(Check),
     /// End backoff and protected mode of a cloud, so that ehos creates nodes there again
     ///
@@ -356,6 +361,12 @@ pub struct Check {
     pub common: Common,
     #[command(flatten)]
     pub clouds: Clouds,
+    /// Make the safe changes that would help, after a question; without a terminal, show them only
+    #[arg(long)]
+    pub fix: bool,
+    /// With --fix: make the changes without a question
+    #[arg(short, long, requires = "fix")]
+    pub yes: bool,
     /// Output format
     #[arg(short, long, value_enum, default_value = "text")]
     pub output: Output,

@@ -9,4 +9,5 @@ pub mod image;
 pub mod local_keys;
 pub mod master;
 pub mod prerequisites;
+pub mod setup;
 mod ssh;
