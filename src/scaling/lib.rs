@@ -15,6 +15,7 @@ pub mod idle_time;
 pub mod job_requirements;
 pub mod leftover;
 pub mod limits;
+pub mod maintenance;
 pub mod matching;
 pub mod money;
 pub mod names;
