@@ -31,6 +31,7 @@ pub mod plan;
 pub mod policy;
 pub mod reason;
 pub mod refusal;
+pub mod retirement;
 pub mod schedule;
 mod secondary_quota;
 pub mod seconds;
