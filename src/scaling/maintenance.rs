@@ -15,6 +15,7 @@ use super::money::Money;
 use super::observation::{CloudName, NodeId};
 use super::sentence::after;
 use super::state::{NodeState, State};
+use crate::names;
 
 /// A pause: ehos creates no node until it ends.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -167,6 +168,111 @@ impl State {
         };
         let nodes = self.nodes.iter().filter(is_it);
         nodes.map(|(id, _)| id.clone()).collect()
+    }
+}
+
+names! {
+    /// The effect of an operator's request on one node.
+    pub enum NodeChange {
+        /// The state has changed.
+        Changed = "changed",
+        /// There was nothing to change.
+        Unchanged = "unchanged",
+        /// An operator keeps the node.
+        Kept = "kept",
+        /// The delete of its server has been decided.
+        Deleting = "deleting",
+        /// Its signature is invalid, or it was created for another central manager.
+        NotOurs = "not_ours",
+    }
+}
+
+/// Changes of the state by commands, under the lock of the ticks. Each is the same when it is repeated.
+impl State {
+    /// Begins a pause of a cloud, or of all clouds; it takes the place of an earlier one.
+    pub fn pause(&mut self, cloud: Option<&str>, pause: OperatorPause) {
+        match cloud {
+            Some(cloud) => drop(self.paused_clouds.insert(cloud.to_owned(), pause)),
+            None => self.paused = Some(pause),
+        }
+    }
+
+    /// Ends the pause of a cloud, or of all clouds; returns it if it was active.
+    pub fn end_pause(&mut self, cloud: Option<&str>, at: Timestamp) -> Option<PauseEntry> {
+        let pause = match cloud {
+            Some(cloud) => self.paused_clouds.remove(cloud),
+            None => self.paused.take(),
+        };
+        let pause = pause.filter(|pause| pause.is_active(at))?;
+        let cloud = cloud.map(str::to_owned);
+        Some(PauseEntry { cloud, pause })
+    }
+
+    /// Requests the drain of a node; `None` if there is no such node.
+    pub fn request_drain(&mut self, node: &NodeId, request: DrainRequest) -> Option<NodeChange> {
+        let at = request.since;
+        self.change(node, at, false, |requests| {
+            let same = |old: &DrainRequest| old.replace == request.replace;
+            if !requests.drain.as_ref().is_some_and(same) {
+                requests.drain = Some(request);
+            }
+        })
+    }
+
+    /// Requests the delete of a node.
+    pub fn request_delete(&mut self, node: &NodeId, request: DeleteRequest) -> Option<NodeChange> {
+        let at = request.since;
+        self.change(node, at, false, |requests| {
+            requests.delete.get_or_insert(request);
+        })
+    }
+
+    /// Keeps a node. A request to drain or delete it ends.
+    pub fn keep(&mut self, node: &NodeId, keep: Keep) -> Option<NodeChange> {
+        let at = keep.since;
+        self.change(node, at, true, |requests| {
+            let same = |old: &Keep| old.until == keep.until;
+            let kept = requests.keep.take().filter(same);
+            *requests = Requests {
+                keep: Some(kept.unwrap_or(keep)),
+                ..Requests::default()
+            };
+        })
+    }
+
+    /// Withdraws requests of a node.
+    pub fn withdraw(
+        &mut self,
+        node: &NodeId,
+        at: Timestamp,
+        what: impl FnOnce(&mut Requests),
+    ) -> Option<NodeChange> {
+        self.change(node, at, true, what)
+    }
+
+    fn change(
+        &mut self,
+        node: &NodeId,
+        at: Timestamp,
+        of_kept: bool,
+        what: impl FnOnce(&mut Requests),
+    ) -> Option<NodeChange> {
+        let memory = self.nodes.get_mut(node)?;
+        if memory.unsigned.is_some() || memory.other_condor_host.is_some() {
+            return Some(NodeChange::NotOurs);
+        }
+        if memory.delete.intended.is_some() {
+            return Some(NodeChange::Deleting);
+        }
+        if !of_kept && memory.requests.at(at).keep.is_some() {
+            return Some(NodeChange::Kept);
+        }
+        let before = memory.requests.clone();
+        what(&mut memory.requests);
+        Some(match before == memory.requests {
+            true => NodeChange::Unchanged,
+            false => NodeChange::Changed,
+        })
     }
 }
 

@@ -202,7 +202,7 @@ fn a_kept_node_outlives_every_rule_and_counts_as_a_node() {
         world
             .jobs
             .iter()
-            .all(|job| !matches!(job.state, JobState::Idle))
+            .all(|job| !matches!(job.state, JobState::Idle(_)))
     });
     let requests = &mut site.state.nodes.get_mut(&kept).unwrap().requests;
     requests.keep = None;
@@ -367,6 +367,6 @@ fn a_requested_delete_ends_its_jobs_and_those_of_no_other_node() {
     let again = world
         .jobs
         .iter()
-        .filter(|job| job.starts > 1 || matches!(job.state, JobState::Idle));
+        .filter(|job| job.starts > 1 || matches!(job.state, JobState::Idle(_)));
     assert_eq!(again.count(), 4);
 }
