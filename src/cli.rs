@@ -122,6 +122,17 @@ Examples:
   ehos delete 20270115t090200-01 --yes        Delete it without a question
   ehos delete 20270115t090200-01 --cancel     Withdraw a request that no tick has carried out")]
     Delete(Delete),
+    /// Take the whole pool away: nodes, builders, images, keypair, server group, security groups
+    ///
+    /// Saves a request: ticks then create nothing, and drain and delete every node and builder. Run the command again until
+    /// it ends with exit code 0. Once no node is left, it deletes what ehos created for this pool, known by its mark, and
+    /// names what it leaves with the command that deletes it. The central manager stays. `ehos resume` ends the request.
+    #[command(after_help = "\
+Examples:
+  ehos retire --dry-run     List everything in order, without any change
+  ehos retire               Ask for the pool id, and take away what can go now
+  ehos retire --now         Delete nodes without waiting for their jobs, which end")]
+    Retire(Retire),
     /// Show what a configuration costs and how long jobs wait, by replaying jobs on a simulated site
     ///
     /// The planner of `ehos tick` decides on simulated clouds and a simulated pool; no service is changed. Input: the output of
@@ -464,6 +475,24 @@ pub struct Delete {
     #[arg(long, conflicts_with = "yes")]
     pub cancel: bool,
     /// Output format; json needs --yes
+    #[arg(short, long, value_name = "FORMAT", default_value = "text")]
+    pub output: Output,
+}
+
+#[derive(Debug, Args)]
+pub struct Retire {
+    #[command(flatten)]
+    pub common: Common,
+    /// Print the list without any change
+    #[arg(short = 'n', long)]
+    pub dry_run: bool,
+    /// Delete busy nodes too, and end their jobs; the command names these first
+    #[arg(long)]
+    pub now: bool,
+    /// Ask no question
+    #[arg(short, long)]
+    pub yes: bool,
+    /// Output format
     #[arg(short, long, value_name = "FORMAT", default_value = "text")]
     pub output: Output,
 }

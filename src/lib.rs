@@ -62,6 +62,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>, out: &mut dyn Write) -> Exi
         Command::Drain(args) => commands::drain::run(args, &environment, out),
         Command::Keep(args) => commands::keep::run(args, &environment, out),
         Command::Delete(args) => commands::delete::run(args, &environment, out),
+        Command::Retire(args) => commands::retire::run(args, &environment, out),
         Command::Simulate(args) => commands::simulate::run(args, &environment, out),
         Command::Frontend(args) => commands::frontend::run(args, &environment, out),
         Command::Config(ConfigCommand::Init(args)) => {
@@ -122,6 +123,7 @@ fn verbosity(command: &Command) -> u8 {
         Command::Drain(args) => args.common.verbose,
         Command::Keep(args) => args.common.verbose,
         Command::Delete(args) => args.common.verbose,
+        Command::Retire(args) => args.common.verbose,
         Command::Simulate(args) => args.common.verbose,
         Command::Frontend(args) => args.common.verbose,
         Command::Config(ConfigCommand::Init(args)) => args.verbose,

@@ -32,6 +32,7 @@ pub mod master_deploy;
 mod nodes;
 pub mod pause;
 pub mod resume;
+pub mod retire;
 pub mod simulate;
 mod state_change;
 pub mod status;

@@ -4,6 +4,7 @@
 //! delete, with their rechecks; this part deletes only what stays when a cloud has none of them.
 
 mod objects;
+pub mod report;
 
 use std::collections::BTreeSet;
 
