@@ -53,7 +53,7 @@ impl Diagnostics<'_> {
             file,
             place,
             key: Some(key.join(".")),
-            what: what.into(),
+            ..Diagnostic::general(what)
         }
     }
 

@@ -153,10 +153,9 @@ impl Keys {
             Some(Origin::File { path, text }) => {
                 let keys: Vec<&str> = value.path.iter().map(String::as_str).collect();
                 Diagnostic {
-                    file: Some(path.clone()),
                     place: yaml::find(text, &keys),
                     key: Some(value.path.join(".")),
-                    what,
+                    ..Diagnostic::of_file(path, what)
                 }
             }
             Some(Origin::Variables { file, lines }) => {
@@ -169,7 +168,7 @@ impl Keys {
                         column: 1,
                     }),
                     key: Some(name),
-                    what,
+                    ..Diagnostic::general(what)
                 }
             }
             None => Diagnostic::general(what),

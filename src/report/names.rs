@@ -107,10 +107,26 @@ scaling::names! {
         FitsNew = "fits_new",
         /// This tick creates nodes.
         NewNodes = "new_nodes",
+        /// An operator keeps the node.
+        Kept = "kept",
+        /// An operator has requested to drain the node.
+        DrainRequested = "drain_requested",
+        /// The same, while others are replaced.
+        DrainRequestWaiting = "drain_request_waiting",
+        /// An operator has requested to delete the node.
+        DeleteRequested = "delete_requested",
     }
 }
 
 impl ReasonName {
+    /// Those that name the request of an operator.
+    pub const OF_REQUESTS: [ReasonName; 4] = [
+        ReasonName::Kept,
+        ReasonName::DrainRequested,
+        ReasonName::DrainRequestWaiting,
+        ReasonName::DeleteRequested,
+    ];
+
     /// Whether jobs with this reason wait until an operator or user acts, or a limit permits more.
     pub fn is_stuck(self) -> bool {
         use ReasonName::*;

@@ -20,6 +20,7 @@ use scaling::failure_tracking::ProtectedKind;
 use scaling::figures::{
     BackoffFigures, CloudFigures, CoreFigures, PolicyFigures, ServerFigures, StartdFigures,
 };
+use scaling::maintenance::{KeptNodes, PauseEntry, Requests};
 use scaling::names::{ActionName, PhaseName};
 use scaling::observation::Resources;
 use scaling::plan::{Action, JobGroupEntry, NodeDecision, NodeEntry, Plan, UnknownSource};
@@ -190,6 +191,9 @@ pub struct NodeReport {
     #[serde(default)]
     pub startd: Option<StartdFigures>,
     pub phase: Named<PhaseName>,
+    /// The requests of operators.
+    #[serde(default, skip_serializing_if = "Requests::is_empty")]
+    pub requests: Requests,
     /// What happened to it.
     #[serde(alias = "fate")]
     pub decision: Named<NodeDecision>,
@@ -203,6 +207,15 @@ pub fn exists(phase: &Named<PhaseName>) -> bool {
 }
 
 impl NodeReport {
+    /// The reason, and the requests of operators that it does not name.
+    pub fn words(&self) -> String {
+        let text = &self.why.text;
+        match self.requests.is_empty() || self.why.reason.is_one_of(&ReasonName::OF_REQUESTS) {
+            true => text.clone(),
+            false => format!("{text}; {}", self.requests),
+        }
+    }
+
     /// Whether it has a server, or may have, and is not created by this tick.
     pub fn is_there(&self) -> bool {
         !self.phase.is(PhaseName::New) && exists(&self.phase)
@@ -229,6 +242,7 @@ impl From<&NodeEntry> for NodeReport {
             server: line.server.clone(),
             startd: line.startd.clone(),
             phase: line.phase.into(),
+            requests: line.requests.clone(),
             decision: line.decision.into(),
             why: ReasonReport::from(&line.why),
         }
@@ -397,6 +411,12 @@ pub struct TickReport {
     pub unknown_sources: Vec<UnknownSource>,
     /// What stops deletes.
     pub brakes: Vec<BrakeReport>,
+    /// Pauses that operators have requested.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub pauses: Vec<WithText<PauseEntry>>,
+    /// Nodes that operators keep.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kept: Option<WithText<KeptNodes>>,
     /// What nothing more is made of.
     pub protected: Vec<WithText<ProtectedKind>>,
     /// Months' budgets that are spent.
@@ -460,6 +480,8 @@ impl TickReport {
             notices: notices.cloned().collect(),
             unknown_sources: plan.unknown_sources.clone(),
             brakes: plan.brakes.iter().map(BrakeReport::from).collect(),
+            pauses: plan.pauses.iter().map(WithText::of).collect(),
+            kept: plan.kept.as_ref().map(WithText::of),
             protected: plan.protected.iter().map(WithText::of).collect(),
             budgets_spent: plan.budgets_spent.iter().map(WithText::of).collect(),
             stranded: plan.stranded.as_ref().map(WithText::of),

@@ -222,7 +222,14 @@ fn quiet_prints_problems_only() {
     let ill = Site::with_cloud("http://127.0.0.1:1");
     let run = ill.tick(&["--quiet", "--dry-run"]);
     run.says("unknown  cloud").never_says("queue  ");
-    let check = ill.run(&["check", "-q", "--config", "ehos.yaml", "--state-dir", "state"]);
+    let check = ill.run(&[
+        "check",
+        "-q",
+        "--config",
+        "ehos.yaml",
+        "--state-dir",
+        "state",
+    ]);
     check.says("FAILED").never_says(" ok  ");
     ill.tick(&["-q", "-v"]).exits(2);
 }
