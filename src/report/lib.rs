@@ -23,6 +23,7 @@ use tick::observe::Durations;
 
 pub use text::text;
 pub use tick_report::TickReport;
+use tick_report::JobSource;
 
 /// One tick, over.
 #[derive(Debug)]
@@ -37,6 +38,8 @@ pub struct TickResult<'a> {
     pub notices: Vec<String>,
     /// The site is a simulated one.
     pub simulated: bool,
+    /// The source of the names of owners and jobs.
+    pub jobs: Option<JobSource<'a>>,
     /// How long each source took.
     pub durations: &'a Durations,
     /// How long the whole tick took.
