@@ -13,6 +13,7 @@ mod fake;
 mod folded;
 pub mod history;
 pub mod inspect;
+pub mod job;
 mod job_ad;
 #[cfg(fuzzing)]
 pub mod machine_ad;
