@@ -209,7 +209,8 @@ impl Folded {
         self.newest_cluster = self.newest_cluster.max(newest_cluster.unwrap_or(0));
         let idle = self.jobs.entry((request, place)).or_default();
         idle.times.add(since, newest_cluster, jobs);
-        idle.ids.extend(name.split(' ').filter_map(|id| id.parse::<JobId>().ok()));
+        idle.ids
+            .extend(name.split(' ').filter_map(|id| id.parse::<JobId>().ok()));
         Some(())
     }
 

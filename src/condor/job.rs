@@ -141,7 +141,9 @@ impl Job {
             slot: slot.filter(|slot| slot.contains('@')),
             reason,
             wall_seconds: amount("RemoteWallClockTime").unwrap_or(0),
-            starts: amount("NumShadowStarts").or(amount("NumJobStarts")).unwrap_or(0),
+            starts: amount("NumShadowStarts")
+                .or(amount("NumJobStarts"))
+                .unwrap_or(0),
             cpus: amount("RequestCpus"),
             memory_mb: amount("RequestMemory"),
         })
@@ -300,7 +302,10 @@ mod tests {
     use crate::fake::FakeTools;
 
     const LIMIT: Duration = Duration::from_secs(20);
-    const ID: JobId = JobId { cluster: 7, proc: 3 };
+    const ID: JobId = JobId {
+        cluster: 7,
+        proc: 3,
+    };
 
     fn queue(fake: &FakeTools) -> JobQueue {
         JobQueue::new(fake.tools(LIMIT), None)
@@ -323,7 +328,10 @@ mod tests {
         let job = job.unwrap().unwrap();
         assert_eq!((job.id, job.state), (ID, JobState::Held));
         assert_eq!(job.reason.as_deref(), Some("via condor_hold"));
-        assert_eq!((job.cpus, job.memory_mb, job.wall_seconds), (Some(2), None, 12));
+        assert_eq!(
+            (job.cpus, job.memory_mb, job.wall_seconds),
+            (Some(2), None, 12)
+        );
         assert_eq!(job.host(), Some("n1"));
         assert_eq!(job.queued, Some(1_795_353_048));
     }
@@ -342,7 +350,10 @@ mod tests {
     fn an_owner_cannot_leave_the_constraint() {
         let hostile = Which::Owner("a\" || true || \"".to_owned());
         let constraint = hostile.constraint();
-        assert!(constraint.starts_with("unparse(Owner) =?= \"\\\"a"), "{constraint}");
+        assert!(
+            constraint.starts_with("unparse(Owner) =?= \"\\\"a"),
+            "{constraint}"
+        );
         let names = crate::expression::references(&constraint);
         assert_eq!(names, ["Owner"], "{constraint}");
     }

@@ -209,7 +209,9 @@ pub fn for_reader(files: &[PathBuf], env: &Environment) -> Result<ForReader, Err
     Ok(ForReader {
         state_dir: state_dir.map(|folder| env.path(&folder)),
         hostname: daemon.value("hostname"),
-        condor_bin: condor.value::<PathBuf>("bin").map(|folder| env.path(&folder)),
+        condor_bin: condor
+            .value::<PathBuf>("bin")
+            .map(|folder| env.path(&folder)),
         condor_pool: condor.value("pool"),
     })
 }

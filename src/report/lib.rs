@@ -23,8 +23,8 @@ use system::exit::Exit;
 use tick::observe::Durations;
 
 pub use text::text;
-pub use tick_report::TickReport;
 use tick_report::JobSource;
+pub use tick_report::TickReport;
 
 /// One tick, over.
 #[derive(Debug)]

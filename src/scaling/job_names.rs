@@ -164,20 +164,41 @@ mod tests {
             ids.add(JobId { cluster: 7, proc });
             ids.add(JobId { cluster: 7, proc });
         }
-        ids.add(JobId { cluster: 6, proc: 9 });
+        ids.add(JobId {
+            cluster: 6,
+            proc: 9,
+        });
         let all: Vec<String> = ids.iter().map(|id| id.to_string()).collect();
         assert_eq!((all.len(), &*all[0], &*all[19]), (20, "6.9", "7.18"));
-        for wrong in ["7", "7.", ".1", "7.1.2", "a.1", "+7.1", "-1.0", "99999999999999999999.0"] {
+        for wrong in [
+            "7",
+            "7.",
+            ".1",
+            "7.1.2",
+            "a.1",
+            "+7.1",
+            "-1.0",
+            "99999999999999999999.0",
+        ] {
             assert_eq!(wrong.parse::<JobId>(), Err(()), "{wrong}");
         }
-        assert_eq!("6.9".parse(), Ok(JobId { cluster: 6, proc: 9 }));
+        assert_eq!(
+            "6.9".parse(),
+            Ok(JobId {
+                cluster: 6,
+                proc: 9
+            })
+        );
     }
 
     #[test]
     fn jobs_of_a_machine_are_bounded_and_counted() {
         let mut jobs = MachineJobs::default();
         for number in 0..1000 {
-            jobs.add(RunningJob { job: format!("{number}.0"), owner: None });
+            jobs.add(RunningJob {
+                job: format!("{number}.0"),
+                owner: None,
+            });
         }
         assert_eq!((jobs.named.len(), jobs.count), (20, 1000));
     }

@@ -118,9 +118,8 @@ impl JobAnswer {
     /// Adds what the ad of a single job says.
     pub fn learn(&mut self, job: &Job) {
         let time = |seconds: Option<i64>| Timestamp::from_second(seconds?).ok();
-        let between = |from: Option<i64>, to: Option<i64>| {
-            u64::try_from(to?.saturating_sub(from?)).ok()
-        };
+        let between =
+            |from: Option<i64>, to: Option<i64>| u64::try_from(to?.saturating_sub(from?)).ok();
         self.condition = Some(job.state.into());
         self.owner.clone_from(&job.owner);
         self.condor_reason.clone_from(&job.reason);

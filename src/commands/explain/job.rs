@@ -106,7 +106,8 @@ impl<'s> Inquiry<'s> {
         let query = self.query();
         let universe = u32::try_from(job.universe).unwrap_or(0);
         if query.universes.contains(&universe) {
-            "ask the administrator about condor.job_constraint: ehos does not count this job".to_owned()
+            "ask the administrator about condor.job_constraint: ehos does not count this job"
+                .to_owned()
         } else {
             format!(
                 "submit to the vanilla universe, or ask the administrator to add {universe} to condor.universes: ehos creates no \
@@ -138,7 +139,10 @@ impl<'s> Inquiry<'s> {
             answer.nodes = hosts.iter().map(node).collect();
         }
         if jobs.held > 0 {
-            answer.advice.push(format!("show why jobs are held: condor_q -hold {}", answer.asked));
+            answer.advice.push(format!(
+                "show why jobs are held: condor_q -hold {}",
+                answer.asked
+            ));
         }
         Ok(jobs.idle + jobs.running + jobs.held > 0)
     }
@@ -226,7 +230,10 @@ fn simulated_answer(report: &TickReport, which: &Which) -> Option<JobAnswer> {
         answer.nodes.push(JobNode::of(host, 1, Some(report)));
         return Some(answer);
     }
-    let group = report.groups.iter().find(|group| group.job_ids.contains(&id))?;
+    let group = report
+        .groups
+        .iter()
+        .find(|group| group.job_ids.contains(&id))?;
     answer.condition = Some(JobCondition::Idle);
     answer.jobs.idle = 1;
     let demand = scaling::observation::Demand {

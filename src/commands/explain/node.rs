@@ -53,9 +53,17 @@ impl FoundNode {
             similar => format!("similar names: {}", similar.join(", ")),
         };
         let folder = folder.display();
-        error!("node {}: not found in {folder}; {}", clean(name), clean(&hint));
+        error!(
+            "node {}: not found in {folder}; {}",
+            clean(name),
+            clean(&hint)
+        );
         // The node may be in a day that was not searched.
-        if self.whole { Exit::Failed } else { Exit::State }
+        if self.whole {
+            Exit::Failed
+        } else {
+            Exit::State
+        }
     }
 }
 

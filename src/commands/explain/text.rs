@@ -48,21 +48,35 @@ impl Page {
     /// The answer about jobs.
     pub fn job(&self, answer: &JobAnswer) -> String {
         let mut text = String::new();
-        self.say(&mut text, answer.kind.label(), &self.heading(answer), Style::Bold);
+        self.say(
+            &mut text,
+            answer.kind.label(),
+            &self.heading(answer),
+            Style::Bold,
+        );
         if let Some(reason) = &answer.condor_reason {
             self.say(&mut text, "reason   ", reason, Style::Warn);
         }
         if let Some(seconds) = answer.waited_seconds {
             let times = [
                 Some(format!("waited {}", format_duration(seconds))),
-                answer.ran_seconds.map(|ran| format!("ran {}", format_duration(ran))),
-                answer.cost.map(|cost| format!("its share of the node's cost is about {cost}")),
+                answer
+                    .ran_seconds
+                    .map(|ran| format!("ran {}", format_duration(ran))),
+                answer
+                    .cost
+                    .map(|cost| format!("its share of the node's cost is about {cost}")),
             ];
             let times: Vec<String> = times.into_iter().flatten().collect();
             self.say(&mut text, "times    ", &times.join(", "), Style::Plain);
         }
         for node in &answer.nodes {
-            self.say(&mut text, "node     ", &node_line(node, answer.kind), Style::Plain);
+            self.say(
+                &mut text,
+                "node     ",
+                &node_line(node, answer.kind),
+                Style::Plain,
+            );
         }
         if answer.other_nodes > 0 {
             let others = format!("and {} more", count(answer.other_nodes as u64, "host"));
@@ -72,7 +86,10 @@ impl Page {
             self.group(&mut text, answer.kind, group);
         }
         if answer.other_groups > 0 {
-            let others = format!("{} more of these jobs", count(answer.other_groups as u64, "job group"));
+            let others = format!(
+                "{} more of these jobs",
+                count(answer.other_groups as u64, "job group")
+            );
             self.say(&mut text, "group    ", &others, Style::Plain);
         }
         self.starting(&mut text, &answer.starting);
@@ -86,25 +103,38 @@ impl Page {
                 (false, 0) => "the next is due now".to_owned(),
                 (false, seconds) => format!("the next within {}", format_duration(seconds)),
             };
-            let style = if tick.is_late { Style::Warn } else { Style::Dim };
-            self.say(&mut text, "tick     ", &format!("the last {age} ago, {next}"), style);
+            let style = if tick.is_late {
+                Style::Warn
+            } else {
+                Style::Dim
+            };
+            self.say(
+                &mut text,
+                "tick     ",
+                &format!("the last {age} ago, {next}"),
+                style,
+            );
         }
         text
     }
 
     fn heading(&self, answer: &JobAnswer) -> String {
         let of = |owner: &Option<String>| {
-            owner.as_ref().map_or_else(String::new, |owner| format!(" of {owner}"))
+            owner
+                .as_ref()
+                .map_or_else(String::new, |owner| format!(" of {owner}"))
         };
         let who = match answer.kind {
             Kind::User => answer.asked.clone(),
             _ => format!("{}{}", answer.asked, of(&answer.owner)),
         };
         let since = |at: &Option<Timestamp>| {
-            at.as_ref().map_or_else(String::new, |at| format!(" since {}", self.time(at)))
+            at.as_ref()
+                .map_or_else(String::new, |at| format!(" since {}", self.time(at)))
         };
         let at = |at: &Option<Timestamp>| {
-            at.as_ref().map_or_else(String::new, |at| format!(" at {}", self.time(at)))
+            at.as_ref()
+                .map_or_else(String::new, |at| format!(" at {}", self.time(at)))
         };
         match answer.condition {
             Some(JobCondition::Idle) => format!("{who}: waiting{}", since(&answer.since)),
@@ -115,7 +145,10 @@ impl Page {
             Some(JobCondition::Unknown) => format!("{who}: in a state that ehos does not know"),
             None => {
                 let jobs = answer.jobs;
-                format!("{who}: {} waiting, {} running, {} held", jobs.idle, jobs.running, jobs.held)
+                format!(
+                    "{who}: {} waiting, {} running, {} held",
+                    jobs.idle, jobs.running, jobs.held
+                )
             }
         }
     }
@@ -148,7 +181,10 @@ impl Page {
         self.say(text, "group    ", &tells, Style::Plain);
         let mut label = "why      ";
         for why in &group.reasons {
-            let stuck = why.reason.known().is_some_and(report::names::ReasonName::is_stuck);
+            let stuck = why
+                .reason
+                .known()
+                .is_some_and(report::names::ReasonName::is_stuck);
             let style = if stuck { Style::Warn } else { Style::Plain };
             self.say(text, label, &why.text, style);
             label = "         ";
@@ -162,11 +198,21 @@ impl Page {
         let mut rows: BTreeMap<String, u64> = BTreeMap::new();
         let mut lines: Vec<String> = Vec::new();
         for node in nodes {
-            let age = node.age_seconds.map(|age| format!("{} old", format_duration(age)));
-            let boot = node.boot_seconds.map(|boot| format!("such nodes join after {} on average", format_duration(boot)));
+            let age = node
+                .age_seconds
+                .map(|age| format!("{} old", format_duration(age)));
+            let boot = node
+                .boot_seconds
+                .map(|boot| format!("such nodes join after {} on average", format_duration(boot)));
             let words: Vec<String> = [age, boot].into_iter().flatten().collect();
-            let line = format!("{} in {}, {}{}{}", node.flavor, node.cloud, node.phase,
-                if words.is_empty() { "" } else { ": " }, words.join(", "));
+            let line = format!(
+                "{} in {}, {}{}{}",
+                node.flavor,
+                node.cloud,
+                node.phase,
+                if words.is_empty() { "" } else { ": " },
+                words.join(", ")
+            );
             *rows.entry(line.clone()).or_default() += 1;
             if !lines.contains(&line) {
                 lines.push(line);
@@ -174,7 +220,11 @@ impl Page {
         }
         for line in lines {
             let number = rows.get(&line).copied().unwrap_or(1);
-            let line = if number > 1 { format!("{number} × {line}") } else { line };
+            let line = if number > 1 {
+                format!("{number} × {line}")
+            } else {
+                line
+            };
             self.say(text, "starting ", &line, Style::Plain);
         }
     }
@@ -186,10 +236,14 @@ fn node_line(node: &JobNode, kind: Kind) -> String {
         _ => format!("{} on ", count(node.jobs, "job")),
     };
     let place = match (&node.node, &node.flavor, &node.cloud) {
-        (Some(id), Some(flavor), Some(cloud)) => format!("{} ({id}), {flavor} in {cloud}", node.host),
+        (Some(id), Some(flavor), Some(cloud)) => {
+            format!("{} ({id}), {flavor} in {cloud}", node.host)
+        }
         _ => format!("{}, not a node of the last tick", node.host),
     };
-    let cost = node.per_hour.map_or_else(String::new, |cost| format!(", {cost} per hour"));
+    let cost = node
+        .per_hour
+        .map_or_else(String::new, |cost| format!(", {cost} per hour"));
     format!("{jobs}{place}{cost}")
 }
 

@@ -42,23 +42,31 @@ pub fn advice(why: &ReasonReport, example: Option<&str>) -> Vec<String> {
         ReasonName::DeferralMissed => vec![format!(
             "remove the job (condor_rm {job}), or set a later DeferralTime: condor_qedit {job} DeferralTime SECONDS"
         )],
-        ReasonName::ParallelUniverse => {
-            one("submit to the vanilla universe, or ask the administrator to add 11 to condor.universes")
-        }
+        ReasonName::ParallelUniverse => one(
+            "submit to the vanilla universe, or ask the administrator to add 11 to condor.universes",
+        ),
         ReasonName::Restarting => vec![format!(
             "check why the job starts again and again: condor_q -long {job} | grep -i reason, and the job's log"
         )],
         ReasonName::BadRequest => {
             let attribute = text("attribute");
-            vec![format!("set {attribute} to a number: condor_qedit {job} {attribute} NUMBER")]
+            vec![format!(
+                "set {attribute} to a number: condor_qedit {job} {attribute} NUMBER"
+            )]
         }
-        ReasonName::Unread => one("shorten the job's Requirements and requests, or make them numbers"),
-        ReasonName::OwnerBound => one("make requests and Requirements of your jobs equal and shorter"),
+        ReasonName::Unread => {
+            one("shorten the job's Requirements and requests, or make them numbers")
+        }
+        ReasonName::OwnerBound => {
+            one("make requests and Requirements of your jobs equal and shorter")
+        }
         ReasonName::Limited => limited(why),
         ReasonName::Refused => vec![format!(
             "show why no slot takes the job: condor_q -better-analyze {job}"
         )],
-        ReasonName::NothingMade => one("wait until the brake ends; ask the administrator if it stays"),
+        ReasonName::NothingMade => {
+            one("wait until the brake ends; ask the administrator if it stays")
+        }
         ReasonName::Busy => Vec::new(),
     }
 }
@@ -99,7 +107,10 @@ fn no_match(why: &ReasonReport, job: &str) -> Vec<String> {
         let by_node = mismatch.get("node") == Some(&Value::Bool(true));
         let clause = mismatch.get("clause").and_then(Value::as_str);
         let sentence = match (by_node, clause) {
-            (true, _) => "ask the administrator which jobs the START expression of the nodes accepts".to_owned(),
+            (true, _) => {
+                "ask the administrator which jobs the START expression of the nodes accepts"
+                    .to_owned()
+            }
             (false, Some(clause)) => format!(
                 "change this clause of the job's Requirements with condor_qedit {job} Requirements: {clause}"
             ),
@@ -116,19 +127,32 @@ fn no_match(why: &ReasonReport, job: &str) -> Vec<String> {
 
 fn limited(why: &ReasonReport) -> Vec<String> {
     let limit = why.numbers.get("limit");
-    let number = |name: &str| limit.and_then(|limit| limit.get(name)).and_then(Value::as_u64);
-    let text = |name: &str| limit.and_then(|limit| limit.get(name)).and_then(Value::as_str);
+    let number = |name: &str| {
+        limit
+            .and_then(|limit| limit.get(name))
+            .and_then(Value::as_u64)
+    };
+    let text = |name: &str| {
+        limit
+            .and_then(|limit| limit.get(name))
+            .and_then(Value::as_str)
+    };
     let cloud = text("cloud").unwrap_or("?");
     let name: Named<LimitName> = limit
         .and_then(|limit| limit.get("name"))
         .and_then(|name| serde_json::from_value(name.clone()).ok())
         .unwrap_or_default();
     let quota = |what: &str| {
-        format!("ask the administrator to raise the {what} quota of the project in cloud {cloud}, or wait for a free slot")
+        format!(
+            "ask the administrator to raise the {what} quota of the project in cloud {cloud}, or wait for a free slot"
+        )
     };
-    let raise = |key: &str| format!("ask the administrator to raise {key}, or wait for a free slot");
+    let raise =
+        |key: &str| format!("ask the administrator to raise {key}, or wait for a free slot");
     let Some(name) = name.known() else {
-        return vec!["ask the administrator to raise the limit, or wait for a free slot".to_owned()];
+        return vec![
+            "ask the administrator to raise the limit, or wait for a free slot".to_owned(),
+        ];
     };
     let sentence = match name {
         LimitName::NodesMax => {

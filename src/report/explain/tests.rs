@@ -5,8 +5,8 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::*;
-use scaling::job_requirements::RequirementsDigest;
 use crate::names::LimitName;
+use scaling::job_requirements::RequirementsDigest;
 use scaling::submitter::Submitter;
 
 fn demand(owner: &str, needs: &str) -> Demand {
@@ -45,10 +45,7 @@ fn a_job_is_in_the_group_of_its_own_limits() {
     let group = Submitter::AccountingGroup("phys".to_owned());
     let (none, limited) = (id(&alice, &[]), id(&alice, &[user, group]));
     let reason = |name: &str| json!({"reason": name, "text": name});
-    let report = report(&[
-        (&none, reason("no_match")),
-        (&limited, reason("fits_free")),
-    ]);
+    let report = report(&[(&none, reason("no_match")), (&limited, reason("fits_free"))]);
     let of = |demand: &Demand| {
         let (found, others) = groups(std::slice::from_ref(demand), &report, None);
         assert_eq!((found.len(), others), (1, 0));
@@ -89,7 +86,10 @@ fn every_reason_has_advice_in_the_imperative() {
     insta::assert_snapshot!(said(json!({"reason": "limited", "text": "", "jobs": 1, "nodes": 1,
         "limit": {"name": "nodes_max", "nodes_max": 6}})), @"ask the administrator to raise nodes_max (now 6), or wait for a free slot");
     insta::assert_snapshot!(said(json!({"reason": "limited", "text": "", "limit": {"name": "cores", "cloud": "a"}})), @"ask the administrator to raise the cores quota of the project in cloud a, or wait for a free slot");
-    for name in ReasonName::ALL.iter().filter(|name| **name != ReasonName::Busy) {
+    for name in ReasonName::ALL
+        .iter()
+        .filter(|name| **name != ReasonName::Busy)
+    {
         let all = json!({"reason": name, "text": "", "mismatches": [{"node": true}]});
         assert!(!said(all).is_empty(), "{name}");
     }
@@ -97,7 +97,10 @@ fn every_reason_has_advice_in_the_imperative() {
         let limit = json!({"reason": "limited", "text": "", "limit": {"name": name}});
         assert!(!said(limit).is_empty(), "{name}");
     }
-    assert_eq!(said(json!({"reason": "of_a_newer_version", "text": ""})), "");
+    assert_eq!(
+        said(json!({"reason": "of_a_newer_version", "text": ""})),
+        ""
+    );
 }
 
 #[test]

@@ -45,10 +45,18 @@ pub fn fetch(url: &str, token: Option<&str>) -> Result<TickReport, String> {
                 "{url}: answer {status}: the page asks for a token; give --token-file FILE"
             ));
         }
-        404 | 503 => return Err(format!("{url}: answer {status}: no tick there; check the address")),
+        404 | 503 => {
+            return Err(format!(
+                "{url}: answer {status}: no tick there; check the address"
+            ));
+        }
         _ => return Err(format!("{url}: answer {status}; check the address")),
     }
-    let body = answer.body_mut().with_config().limit(BYTES_MAX).read_to_vec();
+    let body = answer
+        .body_mut()
+        .with_config()
+        .limit(BYTES_MAX)
+        .read_to_vec();
     let body = body.map_err(|error| format!("{url}: {error}"))?;
     let report = TickReport::read(&body)
         .map_err(|error| format!("{url}: no report of a tick: {error}; check the address"))?;

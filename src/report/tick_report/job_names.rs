@@ -204,7 +204,9 @@ fn hide_in_reason(why: &mut Reason) {
             limit,
             other_limits,
             ..
-        } => std::iter::once(limit).chain(other_limits).for_each(hide_in_limit),
+        } => std::iter::once(limit)
+            .chain(other_limits)
+            .for_each(hide_in_limit),
         _ => {}
     }
 }

@@ -230,7 +230,8 @@ fn running(world: &World) -> BTreeMap<String, MachineJobs> {
 pub(super) const SCHEDD: &str = "simulated";
 
 pub(super) fn schedd(world: &World, watch: &TrackedMachines, young: Duration) -> ScheddView {
-    let mut groups: BTreeMap<(Resources, RequirementsDigest), (IdleTimes, JobIds)> = BTreeMap::new();
+    let mut groups: BTreeMap<(Resources, RequirementsDigest), (IdleTimes, JobIds)> =
+        BTreeMap::new();
     let mut newest_cluster = 0;
     let mut jobs = JobCounts::default();
     let mut running_on: BTreeMap<String, RunningJobs> = BTreeMap::new();
@@ -277,22 +278,24 @@ pub(super) fn schedd(world: &World, watch: &TrackedMachines, young: Duration) ->
         marks: watch.clusters.get(SCHEDD),
         young,
     };
-    let demand = groups.into_iter().map(|((request, needs), (times, job_ids))| {
-        let Waiting {
-            jobs,
-            young,
-            longest,
-        } = times.waiting(clocks);
-        Demand {
-            request,
-            needs,
-            jobs,
-            young,
-            waiting: longest,
-            job_ids,
-            ..Demand::default()
-        }
-    });
+    let demand = groups
+        .into_iter()
+        .map(|((request, needs), (times, job_ids))| {
+            let Waiting {
+                jobs,
+                young,
+                longest,
+            } = times.waiting(clocks);
+            Demand {
+                request,
+                needs,
+                jobs,
+                young,
+                waiting: longest,
+                job_ids,
+                ..Demand::default()
+            }
+        });
     ScheddView {
         demand: demand.collect(),
         newest_cluster: Some(newest_cluster),
