@@ -94,13 +94,19 @@ Examples:
   ehos status --watch         Show each new tick
   ehos status -o prometheus   Print metrics")]
     Status(Status),
-    /// Show the history of a node and the reason for each decision
+    /// Show why a job waits, where it runs or ran, or the history of a node
     ///
-    /// Reads the history in the state directory only. Exit code 1: no such node.
+    /// Every user of the pool can run this command. It asks the schedd for the job (condor_q, condor_history), and reads the
+    /// decisions of the last tick in the state directory, or at --url. Exit codes: 0 done; 1 no such job, user or node; 74 the
+    /// decisions cannot be read; 75 no tick, or the schedd does not answer.
     #[command(after_help = "\
 Examples:
-  ehos explain 20270115t090200-01                      By the id of the node
-  ehos explain ehos-v1-execute-20270115t090200-01      By the name of the server")]
+  ehos explain 1234.0                                  A job
+  ehos explain 1234                                    All jobs of a cluster
+  ehos explain alice                                   All jobs of a user
+  ehos explain 1234.0 --url http://cm.example.org:5000 On a host without the state directory
+  ehos explain 20270115t090200-01                      A node by its id
+  ehos explain ehos-v1-execute-20270115t090200-01      A node by the name of its server")]
     Explain(Explain),
     /// Check configuration, HTCondor, clouds, quota, images and access
     ///
@@ -458,9 +464,19 @@ pub struct Status {
 pub struct Explain {
     #[command(flatten)]
     pub common: Common,
-    /// Node id, server name, server UUID or host name; of several nodes with that name, the newest
-    #[arg(value_name = "NODE")]
-    pub node: String,
+    /// Job ([SCHEDD#]CLUSTER.PROC), cluster of jobs, or user; node by id, server name, server UUID or host name, of several
+    /// nodes with that name the newest
+    #[arg(value_name = "JOB|USER|NODE")]
+    pub subject: String,
+    /// Schedd of the job, by name [default: the one of this machine]
+    #[arg(long, value_name = "NAME")]
+    pub schedd: Option<String>,
+    /// Read the last tick from the page of ehos at this address instead of the state directory
+    #[arg(long, value_name = "URL")]
+    pub url: Option<String>,
+    /// File with the token of that page
+    #[arg(long, value_name = "FILE", requires = "url")]
+    pub token_file: Option<PathBuf>,
     /// Output format
     #[arg(short, long, value_enum, default_value = "text")]
     pub output: Output,

@@ -37,6 +37,8 @@ settings! {
         max_in_flight [Positive]: u64 = 32;
         /// Days of the [history](operations.md#history) that are kept; 0 keeps none.
         history_days: u64 = 400;
+        /// Names owners of jobs and job ids in reports, the history and the page; `false` hides them there.
+        show_owners: bool = true;
         /// State directory.
         state_dir [Machine]: Option<PathBuf> = None,
             "`$STATE_DIRECTORY`; /var/lib/ehos for root and its owner; `$XDG_STATE_HOME/ehos` for others";

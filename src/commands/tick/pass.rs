@@ -11,6 +11,7 @@ use log::{error, warn};
 use super::passes::Passes;
 use crate::wake;
 use report::history;
+use report::tick_report::JobSource;
 use report::{self, TickReport, TickResult};
 use scaling::action::PoolAction;
 use scaling::plan::{self, Action, Plan};
@@ -88,6 +89,11 @@ impl Passes<'_> {
             unsaved: done.as_ref().is_some_and(|done| done.unsaved),
             notices,
             simulated: self.world.is_some(),
+            jobs: Some(JobSource {
+                pool: &observation.pool,
+                limits: &policy.submitter_limits,
+                shows_owners: self.config.show_owners,
+            }),
             durations: &durations,
             took: start.elapsed(),
             totals: match &done {
@@ -96,11 +102,11 @@ impl Passes<'_> {
                 _ => plan.next.totals.clone(),
             },
         };
-        let snapshot = TickReport::of(&report);
+        let mut snapshot = TickReport::of(&report);
         if self.acting {
             self.record(history::write(
                 self.directory,
-                &snapshot,
+                &mut snapshot,
                 self.config.history_days,
             ));
         }
