@@ -16,7 +16,7 @@ use crate::cli::{Delete, Output};
 use condor::CondorPool;
 use config::Config;
 use scaling::maintenance::DeleteRequest;
-use scaling::state::{NodeState, State};
+use scaling::state::State;
 use system::deadline::Deadline;
 use system::environment::Environment;
 use system::exit::Exit;
@@ -44,12 +44,15 @@ pub fn run(args: &Delete, environment: &Environment, out: &mut dyn Write) -> any
             let Some(memory) = state.nodes.get(&node) else {
                 bail!("node {}: not in the state", args.node);
             };
-            let jobs = jobs_on(&config, &directory, memory);
+            let machines = memory.join.machines().chain([memory.name.as_str()]);
+            let machines = machines.map(str::to_owned).collect();
+            let claims = memory.claims.count.unwrap_or_default();
+            let jobs = jobs_on(&config, &directory, &machines);
             if text {
                 print(
                     out,
                     args.output,
-                    || named_jobs(memory, &jobs),
+                    || named_jobs(claims, &jobs),
                     || json!(null),
                 )?;
             }
@@ -102,17 +105,15 @@ fn as_json(
     Ok(exit)
 }
 
-/// The running jobs on the node, or why they are unknown.
-fn jobs_on(
+/// The running jobs on these machines, or why they are unknown.
+pub(super) fn jobs_on(
     config: &Config,
     directory: &std::path::Path,
-    memory: &NodeState,
+    machines: &BTreeSet<String>,
 ) -> Result<Vec<JobThere>, String> {
-    let machines = memory.join.machines().chain([memory.name.as_str()]);
-    let machines: BTreeSet<String> = machines.map(str::to_owned).collect();
     let deadline = Deadline::within(config.timeouts.command);
     let ask = |pool: &dyn Pool| {
-        pool.jobs_on(&machines, deadline)
+        pool.jobs_on(machines, deadline)
             .map_err(|failure| failure.message)
     };
     if let Some(scenario) = &config.simulation {
@@ -131,9 +132,8 @@ fn jobs_on(
 }
 
 /// The jobs that end, by owner.
-fn named_jobs(memory: &NodeState, jobs: &Result<Vec<JobThere>, String>) -> String {
+pub(super) fn named_jobs(claims: u64, jobs: &Result<Vec<JobThere>, String>) -> String {
     let mut text = Lines::new();
-    let claims = memory.claims.count.unwrap_or_default();
     let mut say = |what: String| text.line(format_args!("{what}"));
     match jobs {
         Err(why) => say(format!(

@@ -154,6 +154,7 @@ pub enum Reason {
         "created {age_seconds} ago, lifetime {lifetime_seconds} exceeded; deleted when the next tick confirms this";
     BuilderExpired "builder_expired" { age_seconds: Seconds, lifetime_seconds: Seconds } =>
         "created {age_seconds} ago, lifetime {lifetime_seconds} exceeded: no build uses it; its console is in the log";
+    BuilderRetired "builder_retired" { by: String } => "`ehos retire` by {by}: its build ends";
     BuilderRunsJobs "builder_runs_jobs" { claims: u64 } =>
         "lifetime exceeded, but its startd is in the pool with {}: kept; keep condor from starting during the build",
         count(*claims, "claim");
