@@ -222,7 +222,7 @@ fn a_delete_names_the_jobs_and_needs_consent() {
     let refused = ehos(&site, &["delete", &busy[0]]);
     refused
         .exits(1)
-        .says("running jobs that END: 1 (1 claimed slots as of the last tick)\n  unknown owner: ")
+        .says("running jobs that END: 1 (claimed slots as of the last tick: 1)\n  unknown owner: ")
         .warns("no terminal to ask at; add --yes");
     site.tick(&[]).exits(0).never_says("delete requested");
     ehos(&site, &["delete", &busy[0], "-o", "json"]).exits(1);
@@ -282,7 +282,7 @@ fn the_schedd_names_owners_and_what_it_does_not_say_is_unknown() {
     );
     ehos(&site, &["delete", "n-1"])
         .exits(1)
-        .says("running jobs: UNKNOWN, any of 0 claimed slots may run one: ")
+        .says("running jobs: UNKNOWN (claimed slots as of the last tick: 0): ")
         .warns("no terminal");
     let json = ehos(&site, &["delete", "n-1", "--yes", "-o", "json"])
         .exits(0)
