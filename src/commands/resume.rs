@@ -2,13 +2,12 @@
 
 use std::io::Write;
 
+use anyhow::Context;
 use serde::Serialize;
-use serde_json::json;
 
 use super::pause::now;
-use super::print;
 use super::state_change::StateChange;
-use crate::cli::Resume;
+use crate::cli::{Output, Resume};
 use scaling::failure_tracking::Resumed;
 use scaling::maintenance::PauseEntry;
 use system::environment::Environment;
@@ -73,15 +72,20 @@ pub fn run(args: &Resume, environment: &Environment, out: &mut dyn Write) -> any
     };
     let left: Vec<PauseEntry> = state.active_pauses(now).collect();
     change.save()?;
-    let text = || text(&clouds, pause.as_ref(), &left);
-    print(out, args.output, text, || {
-        json!(Out {
-            version: 1,
-            exit: Exit::Done as u8,
-            clouds: &clouds,
-            pause: pause.as_ref(),
-        })
-    })?;
+    let printed = match args.output {
+        Output::Text => text(&clouds, pause.as_ref(), &left),
+        // In the order of its fields, as ever.
+        Output::Json => {
+            serde_json::to_string_pretty(&Out {
+                version: 1,
+                exit: Exit::Done as u8,
+                clouds: &clouds,
+                pause: pause.as_ref(),
+            })? + "\n"
+        }
+    };
+    out.write_all(printed.as_bytes())
+        .context("the result cannot be printed")?;
     Ok(Exit::Done)
 }
 
