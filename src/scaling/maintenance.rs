@@ -294,7 +294,7 @@ pub(super) fn end(time: Option<Timestamp>) -> String {
 
 impl PauseEntry {
     /// The pause with its end and reason, without what it blocks.
-    pub(crate) fn words(&self) -> String {
+    pub fn words(&self) -> String {
         let OperatorPause {
             until,
             reason,
