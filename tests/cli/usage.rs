@@ -8,7 +8,7 @@ fn help_and_version_go_to_standard_output() {
     site.run(&["--help"])
         .exits(0)
         .warns_nothing()
-        .says("Usage: ehos <COMMAND>")
+        .says("Usage: ehos [OPTIONS] <COMMAND>")
         .says("tick");
     site.run(&["tick", "--help"])
         .exits(0)
@@ -208,7 +208,8 @@ fn a_journal_has_levels_and_no_colors() {
         .stdout(file);
     assert!(tick.status().unwrap().success());
     let journal = std::fs::read_to_string(site.path().join("journal")).unwrap();
-    assert!(journal.starts_with("<6>queue"), "{journal}");
+    assert!(journal.starts_with("<6>note "), "{journal}");
+    assert!(journal.contains("\n<6>queue "), "{journal}");
     assert!(!journal.contains('\u{1b}'), "{journal}");
 }
 
@@ -222,7 +223,14 @@ fn quiet_prints_problems_only() {
     let ill = Site::with_cloud("http://127.0.0.1:1");
     let run = ill.tick(&["--quiet", "--dry-run"]);
     run.says("unknown  cloud").never_says("queue  ");
-    let check = ill.run(&["check", "-q", "--config", "ehos.yaml", "--state-dir", "state"]);
+    let check = ill.run(&[
+        "check",
+        "-q",
+        "--config",
+        "ehos.yaml",
+        "--state-dir",
+        "state",
+    ]);
     check.says("FAILED").never_says(" ok  ");
     ill.tick(&["-q", "-v"]).exits(2);
 }
