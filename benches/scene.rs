@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use scaling::capacity::Capacity;
+use scaling::job_names::PoolJobs;
 use scaling::job_requirements::Matches;
 use scaling::leftover::Leftovers;
 use scaling::node::drain_mark;
@@ -157,6 +158,7 @@ pub fn scene(size: Size) -> Scene {
         }),
         schedds: BTreeMap::from([("local".to_owned(), Observed::Known(schedd))]),
         negotiator: Observed::Known(NegotiatorView::default()),
+        jobs: PoolJobs::default(),
     };
     Scene {
         observation: Observation {

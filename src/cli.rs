@@ -94,25 +94,91 @@ Examples:
   ehos status --watch         Show each new tick
   ehos status -o prometheus   Print metrics")]
     Status(Status),
-    /// Show the history of a node and the reason for each decision
+    /// Show why a job waits, where it runs or ran, or the history of a node
     ///
-    /// Reads the history in the state directory only. Exit code 1: no such node.
+    /// Every user of the pool can run this command. It asks the schedd for the job (condor_q, condor_history), and reads the
+    /// decisions of the last tick in the state directory, or at --url. Exit codes: 0 done; 1 no such job, user or node; 74 the
+    /// decisions cannot be read; 75 no tick, or the schedd does not answer.
     #[command(after_help = "\
 Examples:
-  ehos explain 20270115t090200-01                      By the id of the node
-  ehos explain ehos-v1-execute-20270115t090200-01      By the name of the server")]
+  ehos explain 1234.0                                  A job
+  ehos explain 1234                                    All jobs of a cluster
+  ehos explain alice                                   All jobs of a user
+  ehos explain 1234.0 --url http://cm.example.org:5000 On a host without the state directory
+  ehos explain 20270115t090200-01                      A node by its id
+  ehos explain ehos-v1-execute-20270115t090200-01      A node by the name of its server")]
     Explain(Explain),
-    /// Check configuration, HTCondor, clouds, quota, images and access, without any change
+    /// Check configuration, HTCondor, clouds, quota, images and access
+    ///
+    /// Changes nothing without --fix. With --fix, ehos shows the safe changes and asks before it makes them: owner and mode
+    /// of the state directory, files with secrets that others can read, a missing keypair, security group, rule for port
+    /// 9618 within the group, or server group. Then it checks again.
     #[command(after_help = "\
 Examples:
   ehos check                   Check everything
-  ehos check --cloud green     Check one cloud")]
+  ehos check --cloud green     Check one cloud
+  ehos check --fix             Show the changes that would help, and ask before making them")]
     Check(Check),
-    /// End backoff and protected mode of a cloud, so that ehos creates nodes there again
+    /// Pause creates in a cloud or in all clouds, with --deletes also drains and deletes
     ///
-    /// Run this command after the cause of the failures was corrected. For a cloud that is no longer in the configuration,
-    /// ehos forgets the nodes in it.
+    /// Jobs run on. Every report shows the pause; it is no problem and sends no notification. Builders of `ehos image build`
+    /// are not paused. See docs/maintenance.md.
+    #[command(after_help = "\
+Examples:
+  ehos pause                                          Create no node until `ehos resume`
+  ehos pause blue --until 18:00 --reason \"new disks\"   Create none in cloud blue until 18:00
+  ehos pause blue --deletes --until 2h                Drain and delete none either")]
+    Pause(Pause),
+    /// End a pause; with a cloud also its backoff and protected mode, so that ehos creates nodes there again
+    ///
+    /// Without a cloud: ends the pause of all clouds. With clouds: run this command after the cause of the failures was
+    /// corrected. For a cloud that is no longer in the configuration, ehos forgets the nodes in it.
+    #[command(after_help = "\
+Examples:
+  ehos resume          End the pause of all clouds
+  ehos resume blue     End pause, backoff and protected mode of cloud blue")]
     Resume(Resume),
+    /// Give nodes no new demand, and delete them once they are idle
+    ///
+    /// Running jobs end by themselves. ehos creates no other node in place of a drained one beyond demand, nodes_min and
+    /// nodes_spare; with --replace the node no longer counts for nodes_min and nodes_spare, and a quarter of the pool is
+    /// drained at a time.
+    #[command(after_help = "\
+Examples:
+  ehos drain 20270115t090200-01           Drain one node
+  ehos drain --image gold-1 --replace     Replace all nodes of an image
+  ehos drain --all --cancel               Withdraw all drain requests")]
+    Drain(Drain),
+    /// Keep nodes: ehos neither drains nor deletes them
+    ///
+    /// A kept node runs jobs and counts for nodes_min, nodes_spare and nodes_max. Every report says how many nodes are kept,
+    /// and what they cost per hour.
+    #[command(after_help = "\
+Examples:
+  ehos keep 20270115t090200-01 --until 2h     Keep a node for two hours
+  ehos keep --release 20270115t090200-01      Release it")]
+    Keep(Keep),
+    /// Delete a node, and end the jobs that run on it
+    ///
+    /// Names the jobs and their owners, and asks. The next tick deletes the server, whatever runs on it then. Exit code 1:
+    /// nothing was requested.
+    #[command(after_help = "\
+Examples:
+  ehos delete 20270115t090200-01              Show the jobs, ask, and delete the node
+  ehos delete 20270115t090200-01 --yes        Delete it without a question
+  ehos delete 20270115t090200-01 --cancel     Withdraw a request that no tick has carried out")]
+    Delete(Delete),
+    /// Take the whole pool away: nodes, builders, images, keypair, server group, security groups
+    ///
+    /// Saves a request: ticks then create nothing, and drain and delete every node and builder. Run the command again until
+    /// it ends with exit code 0. Once no node is left, it deletes what ehos created for this pool, known by its mark, and
+    /// names what it leaves with the command that deletes it. The central manager stays. `ehos resume` ends the request.
+    #[command(after_help = "\
+Examples:
+  ehos retire --dry-run     List everything in order, without any change
+  ehos retire               Ask for the pool id, and take away what can go now
+  ehos retire --now         Delete nodes without waiting for their jobs, which end")]
+    Retire(Retire),
     /// Show what a configuration costs and how long jobs wait, by replaying jobs on a simulated site
     ///
     /// The planner of `ehos tick` decides on simulated clouds and a simulated pool; no service is changed. Input: the output of
@@ -398,9 +464,19 @@ pub struct Status {
 pub struct Explain {
     #[command(flatten)]
     pub common: Common,
-    /// Node id, server name, server UUID or host name; of several nodes with that name, the newest
-    #[arg(value_name = "NODE")]
-    pub node: String,
+    /// Job ([SCHEDD#]CLUSTER.PROC), cluster of jobs, or user; node by id, server name, server UUID or host name, of several
+    /// nodes with that name the newest
+    #[arg(value_name = "JOB|USER|NODE")]
+    pub subject: String,
+    /// Schedd of the job, by name [default: the one of this machine]
+    #[arg(long, value_name = "NAME")]
+    pub schedd: Option<String>,
+    /// Read the last tick from the page of ehos at this address instead of the state directory
+    #[arg(long, value_name = "URL")]
+    pub url: Option<String>,
+    /// File with the token of that page
+    #[arg(long, value_name = "FILE", requires = "url")]
+    pub token_file: Option<PathBuf>,
     /// Output format
     #[arg(short, long, value_enum, default_value = "text")]
     pub output: Output,
@@ -413,9 +489,123 @@ pub struct Explain {
 pub struct Resume {
     #[command(flatten)]
     pub common: Common,
-    /// Clouds in which to end backoff and protected mode; removed clouds, to forget them
-    #[arg(value_name = "CLOUD", required = true)]
+    /// Clouds in which to end pause, backoff and protected mode; removed clouds, to forget them [default: only the pause of
+    /// all clouds]
+    #[arg(value_name = "CLOUD")]
     pub clouds: Vec<String>,
+    /// Output format
+    #[arg(short, long, value_name = "FORMAT", default_value = "text")]
+    pub output: Output,
+}
+
+#[derive(Debug, Args)]
+pub struct Pause {
+    #[command(flatten)]
+    pub common: Common,
+    /// Cloud to pause [default: all clouds]
+    #[arg(value_name = "CLOUD")]
+    pub cloud: Option<String>,
+    /// End of the pause: a span (90min, 2h), a time of day (18:00), or a time stamp [default: until `ehos resume`]
+    #[arg(long, value_name = "TIME")]
+    pub until: Option<String>,
+    /// Text for the reports, at most 200 characters
+    #[arg(long, value_name = "TEXT", value_parser = reason)]
+    pub reason: Option<String>,
+    /// Drain and delete no node either
+    #[arg(long)]
+    pub deletes: bool,
+    /// Output format
+    #[arg(short, long, value_name = "FORMAT", default_value = "text")]
+    pub output: Output,
+}
+
+/// Nodes by name, or all that have something in common.
+#[derive(Debug, Args)]
+#[group(required = true, multiple = true)]
+pub struct NodeChoice {
+    /// Node ids, server names, server UUIDs or host names
+    #[arg(value_name = "NODE", conflicts_with_all = ["all", "flavor", "image", "cloud"])]
+    pub nodes: Vec<String>,
+    /// Every node
+    #[arg(long, conflicts_with_all = ["flavor", "image", "cloud"])]
+    pub all: bool,
+    /// Nodes of a flavor
+    #[arg(long, value_name = "FLAVOR")]
+    pub flavor: Option<String>,
+    /// Nodes of an image, as configured when they were created
+    #[arg(long, value_name = "IMAGE")]
+    pub image: Option<String>,
+    /// Nodes of a cloud
+    #[arg(long, value_name = "CLOUD")]
+    pub cloud: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct Drain {
+    #[command(flatten)]
+    pub common: Common,
+    #[command(flatten)]
+    pub choice: NodeChoice,
+    /// Replace the nodes: they no longer count for nodes_min and nodes_spare
+    #[arg(long, conflicts_with = "cancel")]
+    pub replace: bool,
+    /// Withdraw the requests
+    #[arg(long)]
+    pub cancel: bool,
+    /// Output format
+    #[arg(short, long, value_name = "FORMAT", default_value = "text")]
+    pub output: Output,
+}
+
+#[derive(Debug, Args)]
+pub struct Keep {
+    #[command(flatten)]
+    pub common: Common,
+    /// Node ids, server names, server UUIDs or host names
+    #[arg(value_name = "NODE", required = true)]
+    pub nodes: Vec<String>,
+    /// End of the keep: a span (90min, 2h), a time of day (18:00), or a time stamp [default: until --release]
+    #[arg(long, value_name = "TIME", conflicts_with = "release")]
+    pub until: Option<String>,
+    /// Release the nodes
+    #[arg(long)]
+    pub release: bool,
+    /// Output format
+    #[arg(short, long, value_name = "FORMAT", default_value = "text")]
+    pub output: Output,
+}
+
+#[derive(Debug, Args)]
+pub struct Delete {
+    #[command(flatten)]
+    pub common: Common,
+    /// Node id, server name, server UUID or host name
+    #[arg(value_name = "NODE")]
+    pub node: String,
+    /// End the jobs without a question
+    #[arg(short, long)]
+    pub yes: bool,
+    /// Withdraw a request that no tick has carried out
+    #[arg(long, conflicts_with = "yes")]
+    pub cancel: bool,
+    /// Output format; json needs --yes
+    #[arg(short, long, value_name = "FORMAT", default_value = "text")]
+    pub output: Output,
+}
+
+#[derive(Debug, Args)]
+pub struct Retire {
+    #[command(flatten)]
+    pub common: Common,
+    /// Print the list without any change
+    #[arg(short = 'n', long)]
+    pub dry_run: bool,
+    /// Delete busy nodes too, and end their jobs; the command names these first
+    #[arg(long)]
+    pub now: bool,
+    /// Ask no question
+    #[arg(short, long)]
+    pub yes: bool,
     /// Output format
     #[arg(short, long, value_name = "FORMAT", default_value = "text")]
     pub output: Output,
@@ -454,6 +644,12 @@ pub struct Check {
     pub common: Common,
     #[command(flatten)]
     pub clouds: Clouds,
+    /// Make the safe changes that would help, after a question; without a terminal, show them only
+    #[arg(long)]
+    pub fix: bool,
+    /// With --fix: make the changes without a question
+    #[arg(short, long, requires = "fix")]
+    pub yes: bool,
     /// Output format
     #[arg(short, long, value_enum, default_value = "text")]
     pub output: Output,
@@ -711,6 +907,18 @@ fn duration(text: &str) -> Result<Duration, String> {
         Some(remedy) => format!("{problem}; {remedy}"),
         None => problem,
     })
+}
+
+/// The longest reason of a pause.
+const REASON_MAX: usize = 200;
+
+/// One line of text.
+fn reason(text: &str) -> Result<String, String> {
+    let text = system::plain::clean(text.trim());
+    match text.chars().count() {
+        0..=REASON_MAX => Ok(text),
+        length => Err(format!("{length} characters; write at most {REASON_MAX}")),
+    }
 }
 
 /// A duration that is not 0.

@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use super::fix::FixStep;
 use super::{Area, Finding, Outcome};
 use report::TextOptions;
 use report::status::layout::{Style, paint};
@@ -31,6 +32,9 @@ struct Out<'a> {
     version: u32,
     exit: u8,
     findings: Vec<Row<'a>>,
+    /// The changes of `--fix`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    fixes: Option<&'a [FixStep]>,
 }
 
 #[derive(Serialize)]
@@ -44,10 +48,11 @@ struct Row<'a> {
 ///
 /// # Errors
 /// None that a finding could cause.
-pub fn json(areas: &[Area], exit: Exit) -> serde_json::Result<String> {
+pub fn json(areas: &[Area], exit: Exit, fixes: Option<&[FixStep]>) -> serde_json::Result<String> {
     serde_json::to_string_pretty(&Out {
         version: VERSION,
         exit: exit as u8,
+        fixes,
         findings: areas
             .iter()
             .flat_map(|area| {
@@ -136,6 +141,7 @@ mod tests {
             name: "cloud lab".to_owned(),
             findings,
             answered,
+            cloud: None,
         }
     }
 

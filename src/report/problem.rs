@@ -224,6 +224,17 @@ pub fn of_tick(tick: &TickReport) -> Vec<Problem> {
             all.push(Problem::new(Level::Warning, "paused", subject, text));
         }
     }
+    // An operator knows: no notification, and exit code 0.
+    for one in &tick.pauses {
+        let subject = match &one.what.cloud {
+            Some(cloud) => format!("Cloud {cloud} paused by an operator"),
+            None => "Paused by an operator".to_owned(),
+        };
+        all.push(Problem::new(Level::Note, "paused", subject, &one.text));
+    }
+    if let Some(kept) = &tick.kept {
+        all.push(Problem::new(Level::Note, "kept", "Kept nodes", &kept.text));
+    }
     if tick.queue.unmatched > 0 {
         let text = format!("{} waiting jobs match no node type", tick.queue.unmatched);
         let text = text.replacen("1 waiting jobs match ", "1 waiting job matches ", 1);

@@ -118,6 +118,9 @@ impl Page<'_> {
         if let Some(one) = &tick.stranded {
             self.line(Level::Warning, "stranded", &one.text);
         }
+        for one in &tick.pauses {
+            self.say("paused", &one.text);
+        }
         for notice in &tick.notices {
             self.say("note", notice);
         }
@@ -130,6 +133,9 @@ impl Page<'_> {
         }
         self.say("queue", queue(tick));
         self.say("nodes", nodes(tick));
+        if let Some(kept) = &tick.kept {
+            self.say("kept", &kept.text);
+        }
         if let Some(cost) = &tick.cost {
             self.say("cost", costs(cost));
         }
@@ -183,7 +189,7 @@ impl Page<'_> {
                 phase,
                 ..
             } = node;
-            let (place, why) = (place(node), &node.why.text);
+            let (place, why) = (place(node), node.words());
             format!("{decision:8} {name:name_width$}  {place:place_width$}  {phase:9} {why}")
         });
         self.rows(Level::Information, "node", rows);

@@ -3,6 +3,7 @@
 //! The smallest number applies, and the name of its limit is the reason.
 
 use super::budget::{Budget, Costs, Payer};
+use super::maintenance::PauseEntry;
 use super::money::Money;
 use super::observation::{CloudView, Flavor, Usage};
 use super::policy::{CloudPolicy, Policy};
@@ -46,6 +47,7 @@ pub enum Limit {
         "max_unproven: {unjoined} of {flavor} in {cloud} not joined yet";
     MaxActions "max_actions" { max_actions: u64 } => "max_actions {max_actions} per minute";
     CloudUnknown "cloud_unknown" { cloud: String } => "unknown state of cloud {cloud}";
+    OperatorPause "operator_pause" { #[serde(flatten)] pause: Box<PauseEntry> } => "{}; end it with `{}`", pause.words(), pause.end_command();
     Retire "retire" { cloud: String } => "retire: true of cloud {cloud}";
     NeverSeen "nodes_unknown" { cloud: String } =>
         "unknown node count of cloud {cloud}, which has not answered since the state file was created";
@@ -123,6 +125,7 @@ pub fn allowance(case: &Case<'_>) -> (u64, Limit) {
         return (0, unknown(case));
     };
     let all = [
+        operator_pause(case),
         never_seen(case),
         nodes_max(case),
         cloud_nodes_max(case),
@@ -167,6 +170,7 @@ pub fn closed(case: &Case<'_>) -> Option<Limit> {
     // The budget of a month is renewed in the next month.
     let spent = |limit: Option<(u64, Limit)>| limit.filter(|(more, _)| *more == 0);
     let all = [
+        operator_pause(case),
         never_seen(case),
         protected(case),
         backoff(case),
@@ -244,6 +248,13 @@ fn retire(case: &Case<'_>) -> Option<Limit> {
     case.cloud.retire.then(|| Limit::Retire {
         cloud: case.cloud.name.clone(),
     })
+}
+
+/// A pause that an operator has requested.
+fn operator_pause(case: &Case<'_>) -> Option<(u64, Limit)> {
+    let pause = case.state.pause_of(&case.cloud.name, |_| true)?;
+    let pause = Box::new(pause);
+    Some((0, Limit::OperatorPause { pause }))
 }
 
 fn nodes_max(case: &Case<'_>) -> Option<(u64, Limit)> {

@@ -20,6 +20,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use super::maintenance::Requests;
 use super::observation::{
     CollectorView, NodeId, Observed, OwnedServer, PoolView, ScheddView, ServerStatus, StartdView,
 };
@@ -181,6 +182,8 @@ pub struct Node<'a> {
     pub expiry: Expiry,
     /// Its cloud is to be removed from the configuration.
     pub cloud_retires: bool,
+    /// The requests of operators that have not ended.
+    pub requests: Requests,
     /// Where it is in its life.
     pub phase: Phase,
 }
@@ -204,7 +207,24 @@ impl Node<'_> {
 
     /// Whether it is to take no new demand, and to go when it is idle.
     pub fn retires(&self) -> bool {
-        self.expiry.retires() || self.cloud_retires
+        self.is_replaced() || self.requests.drain.is_some()
+    }
+
+    /// Whether it counts no more, so that another node takes its place where one is needed.
+    pub fn is_replaced(&self) -> bool {
+        let Requests {
+            keep,
+            drain,
+            delete,
+        } = &self.requests;
+        let ends = self.expiry.retires() || self.cloud_retires;
+        let replace = drain.as_ref().is_some_and(|drain| drain.replace);
+        keep.is_none() && (ends || replace || delete.is_some())
+    }
+
+    /// Whether an operator keeps it: ehos neither drains nor deletes it.
+    pub fn is_kept_by_operator(&self) -> bool {
+        self.requests.keep.is_some()
     }
 
     /// For how long yet its token is good, where that is known and has an end.

@@ -18,6 +18,7 @@ use super::failure_tracking::Protected;
 use super::first_seen::ClusterMarks;
 use super::job_requirements::JobGroupKey;
 use super::leftover::{LeftoverKind, LeftoverQuery, MAX_SERVERS};
+use super::maintenance::OperatorPause;
 use super::observation::{AttachedVolume, CloudName, NodeId};
 use super::pace::RecentActions;
 use super::plan::Action;
@@ -280,6 +281,12 @@ pub struct State {
     pub clouds: BTreeSet<CloudName>,
     /// Clouds that asked for a pause.
     pub pauses: BTreeMap<CloudName, Pause>,
+    /// The pause of all clouds that an operator has requested.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub paused: Option<OperatorPause>,
+    /// The same of single clouds.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub paused_clouds: BTreeMap<CloudName, OperatorPause>,
     /// Since when each schedd that does not answer has not.
     pub unknown_schedds: BTreeMap<String, TickInstant>,
     /// The newest clusters that were idle on each schedd.

@@ -15,6 +15,7 @@ mod harness;
 
 mod builders;
 mod check;
+mod check_fix;
 mod clock;
 mod cloud_setup;
 mod clouds;

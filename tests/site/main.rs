@@ -10,6 +10,7 @@
 mod condor;
 mod crash;
 mod events;
+mod explain;
 mod faults;
 mod first;
 mod first_site;

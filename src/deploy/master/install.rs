@@ -281,10 +281,12 @@ fn work(
 /// ever run there, as when a deploy was interrupted between the mark and the timer.
 pub fn timer(occasion: Occasion) -> Script {
     let text = match occasion {
-        Occasion::First => format!("set -e\nsystemctl enable --now ehos.timer >&2\n{TIMER}"),
+        Occasion::First => {
+            format!("set -e\nsystemctl enable --now ehos.timer >&2\n{PAGE}\n{TIMER}")
+        }
         Occasion::Again => {
             format!(
-                "set -e\n[ -e {STATE} ] || systemctl enable --now ehos.timer >&2\n{PATH}\n{TIMER}"
+                "set -e\n[ -e {STATE} ] || {{ systemctl enable --now ehos.timer >&2; {PAGE}; }}\n{PATH}\n{TIMER}"
             )
         }
         Occasion::DryRun => TIMER.to_owned(),
@@ -297,6 +299,9 @@ pub fn timer(occasion: Occasion) -> Script {
 }
 
 /// A timer that runs has started the units that it wanted then: a first ehos.path is started here. One that is masked stays so.
+/// The page listens on the loopback address, and starts when the first tick has created its token.
+const PAGE: &str = "systemctl enable --now ehos-frontend.service >&2 || true";
+
 const PATH: &str = "if systemctl is-active --quiet ehos.timer; then systemctl try-restart ehos.path >&2 || true; systemctl start ehos.path >&2 || true; fi";
 
 /// What the first tick leaves.

@@ -51,6 +51,7 @@ impl<'a> Facts<'a, '_> {
             unchanged_for: self.unchanged_for(),
             expiry: memory.age.expiry(policy, cloud, now),
             cloud_retires: policy.retires(cloud),
+            requests: self.state.requests_of(memory, self.observation.at),
             phase: self.phase(),
         }
     }

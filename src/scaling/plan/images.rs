@@ -158,7 +158,7 @@ impl Planner<'_> {
                 .iter()
                 .filter(|node| node.node_type.cloud == cloud.name);
             let older: Vec<(&NodePlan<'_>, NodeType)> = nodes
-                .filter(|node| node.is_kept() && !node.is(NodeDecision::Forget))
+                .filter(|node| node.may_be_replaced() && !node.is(NodeDecision::Forget))
                 .filter_map(|node| Some((node, self.successor(node)?)))
                 .collect();
             if older.is_empty() {

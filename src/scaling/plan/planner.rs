@@ -51,13 +51,19 @@ impl NodePlan<'_> {
         self.exists() && !matches!(self.phase, Phase::Deleting { .. })
     }
 
-    /// Whether the node accepts jobs or will: with a cancelled drain, but not while drained or being replaced.
-    fn stays(&self) -> bool {
-        self.alive() && !self.retires() && !self.is(NodeDecision::Drain)
+    /// Whether it exists, is not being deleted, and no operator keeps it.
+    pub(super) fn may_be_replaced(&self) -> bool {
+        self.is_kept() && !self.is_kept_by_operator()
+    }
+
+    /// Whether the node accepts jobs or will: with a cancelled drain, but not while drained or being replaced. One that an
+    /// operator has requested to drain does until it is idle, unless it is to be replaced.
+    pub(super) fn stays(&self) -> bool {
+        self.alive() && !self.is_replaced() && !self.is(NodeDecision::Drain)
             || self.is(NodeDecision::CancelDrain)
     }
 
-    fn is_unneeded(&self) -> bool {
+    pub(super) fn is_unneeded(&self) -> bool {
         let idle = matches!(self.phase, Phase::Idle { .. }) || self.is(NodeDecision::CancelDrain);
         self.stays() && (idle || self.coming()) && self.jobs == 0
     }

@@ -10,7 +10,7 @@ use crate::capacity::Capacity;
 use crate::job_requirements::{JobFault, JobGroupKey, MatchAnswer, MatchResult};
 use crate::limits::{self, Case, Limit};
 use crate::nearest::Nearest;
-use crate::node::Phase;
+use crate::node::{JobListed, Phase};
 use crate::observation::{
     METADATA_IMAGE, NodeId, Observed, OwnedServer, Resources, Role, ServerStatus,
 };
@@ -195,7 +195,17 @@ impl<'a> Planner<'a> {
             );
             alive += 1;
         }
-        let mut unneeded = self.unneeded();
+        // A collector whose ads are late would else get a new spare node each time.
+        let silent_spare = |node: &NodePlan<'_>| {
+            matches!(
+                node.phase,
+                Phase::Silent {
+                    job: JobListed::No,
+                    ..
+                }
+            )
+        };
+        let mut unneeded = self.unneeded() + self.nodes_where(silent_spare).len() as u64;
         let nodes_spare = self.spare();
         while unneeded < nodes_spare {
             let Ok(Chosen {

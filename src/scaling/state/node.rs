@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Age, NodeType, TickInstant};
 use crate::job_requirements::JobGroupKey;
+use crate::maintenance::Requests;
 use crate::matching::host_of;
 use crate::observation::{AttachedVolume, StartdView};
 use crate::submitter::Submitters;
@@ -82,6 +83,9 @@ pub struct NodeState {
     /// What its age says.
     #[serde(flatten)]
     pub age: Age,
+    /// What operators have requested of it.
+    #[serde(flatten)]
+    pub requests: Requests,
 }
 
 /// A node's startd: where it is, and that it takes jobs.
@@ -206,6 +210,7 @@ impl NodeState {
             drain: DrainState::default(),
             delete: DeleteState::default(),
             age: Age::default(),
+            requests: Requests::default(),
         }
     }
 
@@ -345,7 +350,10 @@ mod tests {
             "delete_intended": 19,
             "delete_accepted": 20,
             "invalidated": true,
-            "volumes": [{"id": "v", "deleted_with_server": true}]
+            "volumes": [{"id": "v", "deleted_with_server": true}],
+            "keep": {"since": "2027-01-15T09:40:08Z", "until": "2027-01-15T18:00:00Z", "by": "alice"},
+            "drain_request": {"since": "2027-01-15T09:40:08Z", "by": "alice", "replace": true},
+            "delete_request": {"since": "2027-01-15T09:40:08Z", "by": "bob"}
         }"#;
         let node: Value = serde_json::from_str(node).unwrap();
         assert_eq!(rewritten(&node), node);

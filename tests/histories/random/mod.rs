@@ -214,7 +214,15 @@ fn histories_that_have_found_something_hold() {
             own_identities,
         }))
     };
-    let histories: [(u64, &[(u8, Event)]); 13] = [
+    let histories: [(u64, &[(u8, Event)]); 14] = [
+        // Each time that old ads made the spare node silent, another one was created.
+        (
+            11_712_528_025_511_115_560,
+            &[
+                (0, Event::NodesMin { min: 0, spare: 1 }),
+                (0, Event::OldAds(140)),
+            ],
+        ),
         // A delete that was not done is asked for again behind an ad from before the startd's restart.
         (
             7_325_456_115_058_893,

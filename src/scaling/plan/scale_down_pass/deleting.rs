@@ -45,6 +45,7 @@ impl Planner<'_> {
                 server: server.clone(),
                 expects: match why {
                     Reason::ForcefulExpiration { .. } => Expected::Overdue,
+                    Reason::DeleteRequested { .. } => Expected::Requested,
                     _ => self.expected(node),
                 },
                 startd: self.startd_identity(node),

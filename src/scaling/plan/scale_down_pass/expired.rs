@@ -125,7 +125,7 @@ impl Planner<'_> {
         let old = self
             .nodes
             .iter()
-            .filter(|node| node.expiry.expired && node.is_kept());
+            .filter(|node| node.expiry.expired && node.may_be_replaced());
         let age = |node: &&NodePlan<'_>| node.server.map(|server| server.record().age);
         if let Some(oldest) = old.clone().max_by_key(age) {
             told.push(format!(

@@ -33,7 +33,10 @@ impl Rule for Surplus {
 
     fn begin(&mut self, planner: &mut Planner<'_>) {
         self.nodes_spare = planner.spare();
-        self.surplus = planner.unneeded().saturating_sub(self.nodes_spare);
+        let kept = planner.nodes_where(|node| node.is_unneeded() && node.is_kept_by_operator());
+        let unneeded = planner.unneeded();
+        let others = unneeded.saturating_sub(kept.len() as u64);
+        self.surplus = unneeded.saturating_sub(self.nodes_spare).min(others);
         self.may_go = planner.alive().saturating_sub(planner.policy.nodes_min);
     }
 
@@ -116,7 +119,7 @@ impl Planner<'_> {
         idle_for + early.min(timeout / 4) >= timeout
     }
 
-    fn price_of(&self, node: &Node<'_>) -> Option<Money> {
+    pub(in crate::plan) fn price_of(&self, node: &Node<'_>) -> Option<Money> {
         self.policy
             .cloud(&node.node_type.cloud)?
             .price(&node.node_type.flavor)

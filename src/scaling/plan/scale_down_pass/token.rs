@@ -35,7 +35,7 @@ impl Planner<'_> {
         let ending = self
             .nodes
             .iter()
-            .filter(|node| node.expiry.token_ends && node.is_kept());
+            .filter(|node| node.expiry.token_ends && node.may_be_replaced());
         let all: Vec<_> = ending.collect();
         let first = all.first()?;
         Some(format!(
