@@ -8,7 +8,7 @@ fn help_and_version_go_to_standard_output() {
     site.run(&["--help"])
         .exits(0)
         .warns_nothing()
-        .says("Usage: ehos <COMMAND>")
+        .says("Usage: ehos [OPTIONS] <COMMAND>")
         .says("tick");
     site.run(&["tick", "--help"])
         .exits(0)
@@ -208,7 +208,8 @@ fn a_journal_has_levels_and_no_colors() {
         .stdout(file);
     assert!(tick.status().unwrap().success());
     let journal = std::fs::read_to_string(site.path().join("journal")).unwrap();
-    assert!(journal.starts_with("<6>queue"), "{journal}");
+    assert!(journal.starts_with("<6>note "), "{journal}");
+    assert!(journal.contains("\n<6>queue "), "{journal}");
     assert!(!journal.contains('\u{1b}'), "{journal}");
 }
 

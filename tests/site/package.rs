@@ -138,7 +138,7 @@ fn a_debian_package_from_its_installation_to_its_purge() {
     }
     host.sh("dpkg --verify ehos && dpkg --audit").ok();
     let folders = host.sh("stat -c '%n %U %a' /etc/ehos /var/lib/ehos").ok();
-    assert_eq!(folders, "/etc/ehos root 755\n/var/lib/ehos ehos 700");
+    assert_eq!(folders, "/etc/ehos root 755\n/var/lib/ehos ehos 711");
     assert_eq!(host.enabled("ehos.timer"), "disabled");
     step("no tick runs without a configuration");
     let tick = host.sh("systemctl start ehos; systemctl show -p ExecMainStatus --value ehos");

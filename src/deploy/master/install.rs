@@ -298,10 +298,10 @@ pub fn timer(occasion: Occasion) -> Script {
     }
 }
 
-/// A timer that runs has started the units that it wanted then: a first ehos.path is started here. One that is masked stays so.
 /// The page listens on the loopback address, and starts when the first tick has created its token.
 const PAGE: &str = "systemctl enable --now ehos-frontend.service >&2 || true";
 
+/// A timer that runs has started the units that it wanted then: a first ehos.path is started here. One that is masked stays so.
 const PATH: &str = "if systemctl is-active --quiet ehos.timer; then systemctl try-restart ehos.path >&2 || true; systemctl start ehos.path >&2 || true; fi";
 
 /// What the first tick leaves.
