@@ -365,3 +365,24 @@ fn a_requested_delete_ends_its_jobs_and_those_of_no_other_node() {
     let again = world.jobs.iter().filter(|job| job.starts > 1);
     assert_eq!(again.count(), 4);
 }
+
+#[test]
+fn neither_a_brake_nor_a_drain_that_waits_holds_up_a_requested_delete() {
+    for busy_node in [false, true] {
+        let mut site = busy(1, if busy_node { HOUR } else { 60 });
+        site.policy.nodes_min = 1;
+        site.ticks(3);
+        let gone = node(&site, 0);
+        drain(&mut site, &gone, true);
+        delete(&mut site, &gone);
+        let server = site.state.nodes[&gone].server_id.clone().unwrap();
+        site.world().condemned.insert(server);
+        site.world().broken.schedd = true;
+        site.tick();
+        assert!(!site.plan().brakes.is_empty());
+        let deleted = matches!(why(&site, &gone), Reason::DeleteRequested { .. });
+        assert!(deleted, "{}", site.describe());
+        site.ticks(2);
+        assert!(!site.state.nodes.contains_key(&gone), "{}", site.describe());
+    }
+}

@@ -331,7 +331,8 @@ impl Planner<'_> {
         };
         for index in rule.order(self) {
             let node = self.node(index);
-            if !may_go(node) {
+            // One that is to be deleted is not drained first: a drain that is held back would hold back the delete.
+            if !may_go(node) || node.requests.delete.is_some() {
                 continue;
             }
             let drain = match rule.wants(self, node) {
