@@ -106,7 +106,7 @@ fn missing(directory: &Path) -> Finding {
             "{place} does not exist, and the user {me} may not create it in {}",
             above.display()
         ),
-        format!("sudo install -d -o {me} -m 700 {place}"),
+        format!("sudo install -d -o {me} -m 711 {place}"),
     )
 }
 

@@ -8,6 +8,7 @@ use crate::check::fix::{self, FixStep, Fixes};
 use crate::check::{self, Area, report};
 use crate::cli::{Check, Output};
 use crate::commands::directory_of_ticks;
+use ::report::TextOptions;
 use config::Config;
 use system::ask;
 use system::deadline::Deadline;
@@ -28,19 +29,24 @@ struct Checked {
 /// # Errors
 /// When a cloud is named that is not there, or the report cannot be printed. What is wrong with anything else is in the
 /// report.
-pub fn run(args: &Check, environment: &Environment, out: &mut dyn Write) -> anyhow::Result<Exit> {
+pub fn run(
+    args: &Check,
+    environment: &Environment,
+    text: TextOptions,
+    out: &mut dyn Write,
+) -> anyhow::Result<Exit> {
     let checked = check(args, environment)?;
-    let mut print = |text: &str| {
-        let printed = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    let mut print = |words: &str| {
+        let printed = out.write_all(words.as_bytes()).and_then(|()| out.flush());
         printed.context("the report cannot be printed")
     };
     let is_text = args.output == Output::Text;
     if is_text {
-        print(&report::text(&checked.areas))?;
+        print(&report::text(&checked.areas, text))?;
     }
     let fixes = Fixes::of(&checked.areas);
     let (steps, checked) = if args.fix {
-        fix(args, &fixes, checked, environment, &mut print)?
+        fix(args, &fixes, checked, environment, text, &mut print)?
     } else {
         if is_text && !fixes.is_empty() {
             print("`ehos check --fix` shows changes that would help\n")?;
@@ -83,6 +89,7 @@ fn fix(
     fixes: &Fixes,
     checked: Checked,
     environment: &Environment,
+    options: TextOptions,
     print: &mut dyn FnMut(&str) -> anyhow::Result<()>,
 ) -> anyhow::Result<(Option<Vec<FixStep>>, Checked)> {
     let is_text = args.output == Output::Text;
@@ -118,7 +125,7 @@ fn fix(
     let again = check(args, environment)?;
     if is_text {
         print(&fix::text(&done))?;
-        print(&report::text(&again.areas))?;
+        print(&report::text(&again.areas, options))?;
     }
     Ok((Some(done), again))
 }

@@ -14,6 +14,7 @@ use system::lock::{Lock, try_lock};
 
 pub mod check;
 pub mod cloud_setup;
+pub mod completions;
 pub mod config_check;
 pub mod config_init;
 pub mod config_render;
@@ -28,6 +29,7 @@ pub mod image_build;
 pub mod image_list;
 pub mod image_prune;
 pub mod keep;
+pub mod man;
 pub mod master_deploy;
 mod nodes;
 pub mod pause;

@@ -52,7 +52,7 @@ impl Diagnostics<'_> {
         Diagnostic {
             file,
             place,
-            key: Some(key.join(".")),
+            key: Some(key.join(".").into()),
             ..Diagnostic::general(what)
         }
     }

@@ -224,7 +224,7 @@ impl Reader<'_> {
         let keys: Vec<&str> = self.path.iter().map(String::as_str).collect();
         Diagnostic {
             place: yaml::find(self.text, &keys),
-            key: (!keys.is_empty()).then(|| keys.join(".")),
+            key: (!keys.is_empty()).then(|| keys.join(".").into()),
             ..Diagnostic::of_file(self.file, what)
         }
     }

@@ -21,7 +21,7 @@ pub struct Diagnostic {
     pub file: Option<PathBuf>,
     pub place: Option<Place>,
     /// The key path, with dots.
-    pub key: Option<String>,
+    pub key: Option<Box<str>>,
     pub what: Advice,
     /// The file holds a secret, and every user of this machine can read it.
     pub exposes_secret: bool,

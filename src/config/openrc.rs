@@ -235,7 +235,7 @@ impl Shell<'_> {
     fn problem(&self, line: usize, key: Option<&str>, what: impl Into<Advice>) -> Diagnostic {
         Diagnostic {
             place: Some(Place { line, column: 1 }),
-            key: key.map(str::to_owned),
+            key: key.map(Box::from),
             ..Diagnostic::of_file(self.path, what)
         }
     }

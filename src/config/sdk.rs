@@ -154,7 +154,7 @@ impl Keys {
                 let keys: Vec<&str> = value.path.iter().map(String::as_str).collect();
                 Diagnostic {
                     place: yaml::find(text, &keys),
-                    key: Some(value.path.join(".")),
+                    key: Some(value.path.join(".").into()),
                     ..Diagnostic::of_file(path, what)
                 }
             }
@@ -167,7 +167,7 @@ impl Keys {
                         line: *line,
                         column: 1,
                     }),
-                    key: Some(name),
+                    key: Some(name.into()),
                     ..Diagnostic::general(what)
                 }
             }

@@ -82,7 +82,7 @@ pub(super) fn explain(path: &Path, source: &str, error: &yaml::Error) -> Diagnos
     };
     Diagnostic {
         place: error.place,
-        key,
+        key: key.map(String::into_boxed_str),
         ..Diagnostic::of_file(path, what)
     }
 }

@@ -115,6 +115,18 @@ scaling::names! {
         DrainRequestWaiting = "drain_request_waiting",
         /// An operator has requested to delete the node.
         DeleteRequested = "delete_requested",
+        /// HTCondor did not say whether the jobs match.
+        NotAnswered = "match_unknown",
+        /// The first node of its type decides.
+        FirstNodeDecides = "first_node_decides",
+        /// A concurrency limit is used up.
+        ConcurrencyLimit = "concurrency_limit",
+        /// The quota of an accounting group is used up.
+        GroupQuota = "group_quota",
+        /// The jobs are not to start yet.
+        Deferred = "deferred",
+        /// The share of an owner in what a tick reads is used up.
+        OwnerBound = "owner_bound",
     }
 }
 
@@ -153,6 +165,36 @@ impl ReasonName {
             self,
             FitsFree | FitsClaimed | FitsComing | FitsTakenBack | FitsNew | NewNodes
         )
+    }
+}
+
+scaling::names! {
+    /// The limits on creates; [`Limit`](scaling::limits::Limit) has them all.
+    pub enum LimitName {
+        NodesMax = "nodes_max",
+        CloudNodesMax = "cloud_nodes_max",
+        Instances = "instances",
+        Cores = "cores",
+        Ram = "ram",
+        SubmitterNodesMax = "submitter_nodes_max",
+        SubmitterCoresMax = "submitter_cores_max",
+        BudgetPerHour = "budget_per_hour",
+        BudgetPerMonth = "budget_per_month",
+        Backoff = "backoff",
+        Protected = "protected",
+        Pause = "pause",
+        Unproven = "unproven",
+        MaxActions = "max_actions",
+        CloudUnknown = "cloud_unknown",
+        OperatorPause = "operator_pause",
+        Retire = "retire",
+        NeverSeen = "nodes_unknown" | "never_seen",
+        FlavorUnknown = "flavor_unknown",
+        Ports = "ports",
+        Volumes = "volumes",
+        VolumeGigabytes = "volume_gigabytes",
+        ServerGroupMembers = "server_group_members",
+        SecondaryQuotaUnknown = "quota_unknown" | "parts_unknown",
     }
 }
 

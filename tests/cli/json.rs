@@ -70,6 +70,7 @@ fn reports() -> Vec<Value> {
     reports.extend(crate::retire::reports());
     let (tick, resumed) = crate::resume::report();
     reports.extend([tick, resumed]);
+    reports.extend(crate::maintenance::reports());
     reports
 }
 

@@ -67,11 +67,10 @@ impl Report {
 
     /// 0: nothing that ehos created is left; 1: a cloud refused a delete; 75: run the command again.
     pub fn exit(&self) -> Exit {
+        let waits = !self.dry_run && self.has(&[ItemResult::Waiting, ItemResult::InUse]);
         if self.has(&[ItemResult::Failed]) {
             Exit::Failed
-        } else if !self.unknown_clouds.is_empty() {
-            Exit::Unavailable
-        } else if !self.dry_run && self.has(&[ItemResult::Waiting, ItemResult::InUse]) {
+        } else if waits || !self.unknown_clouds.is_empty() {
             Exit::Unavailable
         } else {
             Exit::Done
