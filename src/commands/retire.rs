@@ -39,6 +39,10 @@ const TICKING: SignedDuration = SignedDuration::from_hours(1);
 pub fn run(args: &Retire, environment: &Environment, out: &mut dyn Write) -> anyhow::Result<Exit> {
     let config = looking::configuration(&args.common, environment)?;
     let directory = state_directory(&args.common, &config, environment)?;
+    if !args.dry_run {
+        // Root is told before it is asked that the ticks are another user's.
+        state_directory::prepare(&directory)?;
+    }
     let state = state_directory::load(&directory, false)?.state;
     let is_text = args.output == Output::Text;
     let mut print = |text: &str| {
@@ -49,7 +53,11 @@ pub fn run(args: &Retire, environment: &Environment, out: &mut dyn Write) -> any
     ticks_are_here(&config, &state, &looked)?;
     let planned = report(&config, args.dry_run, &looked, looked.planned());
     if is_text {
-        print(&(head(args, &config, &directory, &state) + &planned.list()))?;
+        print(&head(args, &config, &directory, &state))?;
+        // The result lists the same again.
+        if args.dry_run || !args.yes {
+            print(&planned.list())?;
+        }
     }
     let report = if args.dry_run {
         planned
@@ -62,7 +70,9 @@ pub fn run(args: &Retire, environment: &Environment, out: &mut dyn Write) -> any
         let looked = looking::look(&config, &directory, &state, environment)?;
         let mut report = report(&config, false, &looked, looked.remove(&config));
         report.retiring_since = state.retirement().map(|pause| pause.since);
-        report.by_hand = by_hand(&config, &directory, &looked);
+        if !looked.is_waiting() {
+            report.by_hand = by_hand(&config, &directory, &looked);
+        }
         if is_text {
             print(&report.list())?;
         }
@@ -164,7 +174,7 @@ fn by_hand(config: &Config, directory: &Path, looked: &Looked<'_>) -> Vec<ByHand
         add("the central manager, and DNS records of its address", None);
     }
     let units = "sudo systemctl disable --now ehos.timer ehos.path ehos-frontend.service";
-    add("units, once nothing waits", Some(units.to_owned()));
+    add("units", Some(units.to_owned()));
     add(
         "packages",
         Some("sudo apt purge ehos, or sudo rpm -e ehos".to_owned()),

@@ -120,13 +120,9 @@ impl Item {
     pub fn ended(mut self, result: ItemResult, reason: impl Into<Option<String>>) -> Item {
         self.result = result;
         self.reason = reason.into();
-        if matches!(result, ItemResult::InUse | ItemResult::Left) {
-            let command = self.kind.command();
-            self.command = Some(format!(
-                "{command} {}",
-                system::rights::shell_word(&self.id)
-            ));
-        }
+        let stays = matches!(result, ItemResult::InUse | ItemResult::Left);
+        let id = system::rights::shell_word(&self.id);
+        self.command = stays.then(|| format!("{} {id}", self.kind.command()));
         self
     }
 
@@ -163,6 +159,7 @@ pub fn servers(state: &State, cloud: &str, view: &CloudView) -> Vec<Item> {
                 }
             }
             Role::Builder => items.push(builder(state, server, item(ItemKind::Builder))),
+            Role::Master if server.record().deleting => {}
             Role::Master => items.push(
                 item(ItemKind::CentralManager)
                     .left("ehos does not delete the central manager; delete it last"),

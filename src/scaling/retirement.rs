@@ -28,3 +28,50 @@ impl State {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::maintenance::Keep;
+    use crate::state::NodeType;
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(1_800_000_000 + second).unwrap()
+    }
+
+    #[test]
+    fn every_node_drains_that_nobody_keeps_until_the_pool_is_resumed() {
+        let mut state = State::default().at(at(0));
+        let node_type = NodeType {
+            cloud: "a".into(),
+            flavor: "f".into(),
+            image: "i".into(),
+        };
+        let mut node = NodeState::new(node_type, "n", at(0), state.now);
+        assert!(state.requests_of(&node, at(1)).is_empty());
+        let pause = OperatorPause {
+            since: at(0),
+            until: None,
+            deletes: false,
+            reason: None,
+            by: "alice".to_owned(),
+            retiring: true,
+        };
+        state.paused = Some(pause.clone());
+        let drain = state.requests_of(&node, at(1)).drain.unwrap();
+        assert_eq!((drain.by.as_str(), drain.replace), ("alice", false));
+        node.requests.keep = Some(Keep {
+            since: at(0),
+            until: Some(at(60)),
+            by: "bob".to_owned(),
+        });
+        assert_eq!(state.requests_of(&node, at(59)).drain, None);
+        assert!(state.requests_of(&node, at(60)).drain.is_some());
+        state.paused = Some(OperatorPause {
+            retiring: false,
+            ..pause
+        });
+        assert!(state.retirement().is_none());
+        assert!(state.requests_of(&node, at(60)).drain.is_none());
+    }
+}

@@ -67,6 +67,7 @@ fn reports() -> Vec<Value> {
     reports.extend((0..12).map(|_| site.tick(&["-o", "json"]).exits(0).json()));
     reports.extend(crate::check::reports());
     reports.extend(crate::cloud_setup::reports());
+    reports.extend(crate::retire::reports());
     let (tick, resumed) = crate::resume::report();
     reports.extend([tick, resumed]);
     reports.extend(crate::maintenance::reports());

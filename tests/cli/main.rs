@@ -49,6 +49,7 @@ mod plain;
 mod pool;
 mod proxies;
 mod resume;
+mod retire;
 mod retiring;
 mod rights;
 mod secrets;

@@ -155,6 +155,11 @@ fn whole(view: &CloudView) -> Result<(), String> {
     ))
 }
 
+fn waits(item: Item) -> Item {
+    let why = "until nodes, builders and leftovers are gone".to_owned();
+    item.ended(ItemResult::Waiting, why)
+}
+
 fn is_master(item: &Item) -> bool {
     item.kind == ItemKind::CentralManager
 }
@@ -179,7 +184,8 @@ impl Looked<'_> {
         self.clouds.iter().flat_map(|cloud| &cloud.servers)
     }
 
-    fn is_waiting(&self) -> bool {
+    /// Whether a cloud that answers has a node, builder or leftover.
+    pub(super) fn is_waiting(&self) -> bool {
         self.servers()
             .any(|item| item.result == ItemResult::Waiting)
     }
@@ -200,8 +206,7 @@ impl Looked<'_> {
     /// Deletes the objects once no cloud that answers has a node, builder or leftover.
     pub(super) fn remove(&self, config: &Config) -> Vec<Item> {
         if self.is_waiting() {
-            let why = "until nodes, builders and leftovers are gone".to_owned();
-            return self.items(|_, item| item.ended(ItemResult::Waiting, why.clone()));
+            return self.items(|_, item| waits(item));
         }
         self.items(|(session, object), _| {
             let deadline = Deadline::within(config.timeouts.tick);
@@ -218,10 +223,17 @@ impl Looked<'_> {
             let Some((session, found)) = &cloud.objects else {
                 continue;
             };
-            for object in &found.objects {
-                items.push(each((session, object), object.item(&cloud.name)));
-            }
-            items.extend(found.left.iter().cloned());
+            let objects = found.objects.iter();
+            let objects = objects.map(|it| each((session, it), it.item(&cloud.name)));
+            // Nodes that are to go use some of them now.
+            let left = found.left.iter().cloned();
+            let left = left.map(|item| match item.result {
+                ItemResult::InUse if self.is_waiting() => waits(item),
+                _ => item,
+            });
+            let mut both: Vec<Item> = objects.chain(left).collect();
+            both.sort_by_key(|item| item.kind);
+            items.extend(both);
         }
         items
     }
