@@ -6,6 +6,7 @@ mod boot;
 mod cloud;
 mod configuration;
 pub mod fix;
+mod maintenance;
 mod placement;
 mod pool;
 mod quota;
@@ -134,6 +135,8 @@ pub fn run(
     let mut here = configuration::check(config, environment);
     here.findings
         .extend(state_directory::check(state_directory));
+    here.findings
+        .extend(maintenance::check(config, state_directory));
     let mut areas = vec![here];
     if config.simulation.is_some() {
         return areas;

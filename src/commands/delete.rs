@@ -137,12 +137,12 @@ pub(super) fn named_jobs(claims: u64, jobs: &Result<Vec<JobThere>, String>) -> S
     let mut say = |what: String| text.line(format_args!("{what}"));
     match jobs {
         Err(why) => say(format!(
-            "running jobs: UNKNOWN, any of {claims} claimed slots may run one: {why}"
+            "running jobs: UNKNOWN (claimed slots as of the last tick: {claims}): {why}"
         )),
         Ok(jobs) if jobs.is_empty() && claims == 0 => say("running jobs: none".to_owned()),
         Ok(jobs) => {
             say(format!(
-                "running jobs that END: {} ({claims} claimed slots as of the last tick)",
+                "running jobs that END: {} (claimed slots as of the last tick: {claims})",
                 jobs.len()
             ));
             let mut owners: BTreeMap<&str, Vec<&str>> = BTreeMap::new();

@@ -88,7 +88,7 @@ pub fn run(args: &Resume, environment: &Environment, out: &mut dyn Write) -> any
 fn text(clouds: &[CloudOut<'_>], pause: Option<&PauseEntry>, left: &[PauseEntry]) -> String {
     let mut text = String::new();
     match pause {
-        Some(pause) => text += &line!("pause ended: {pause}"),
+        Some(pause) => text += &line!("pause ended: {}", pause.words()),
         None if clouds.is_empty() => text += &line!("no pause of all clouds"),
         None => {}
     }
@@ -100,7 +100,7 @@ fn text(clouds: &[CloudOut<'_>], pause: Option<&PauseEntry>, left: &[PauseEntry]
     } in clouds
     {
         if let Some(pause) = pause {
-            text += &line!("cloud {cloud}: pause ended: {pause}");
+            text += &line!("cloud {cloud}: pause ended: {}", pause.words());
         }
         if let Some(servers) = forgotten {
             text += &line!(

@@ -157,8 +157,8 @@ pub fn servers(state: &State, cloud: &str, view: &CloudView) -> Vec<Item> {
         let item = |kind| Item::new(cloud, kind, &record.id, &record.name);
         match server.role() {
             Role::Execute => {
-                let known = |(id, memory): (&NodeId, &NodeState)| is_server_of(server, id, memory);
-                if !state.nodes.iter().any(known) {
+                let mut known = state.nodes.iter();
+                if !known.any(|(id, memory)| is_server_of(server, id, memory)) {
                     items.push(item(ItemKind::Node).waits("the next tick adopts it"));
                 }
             }

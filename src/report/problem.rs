@@ -431,6 +431,19 @@ mod tests {
     }
 
     #[test]
+    fn a_pause_and_kept_nodes_are_notes_and_send_nothing() {
+        let tick: TickReport = serde_json::from_value(json!({
+            "pauses": [{"since": "2026-11-26T11:00:00Z", "by": "a", "text": "no creates"}],
+            "kept": {"nodes": 2, "text": "2 nodes"},
+        }))
+        .unwrap();
+        let problems = of_tick(&tick);
+        let levels: Vec<_> = problems.iter().map(|one| (one.level, one.word)).collect();
+        assert_eq!(levels, [(Level::Note, "paused"), (Level::Note, "kept")]);
+        assert_eq!(notices(&tick).count(), 0);
+    }
+
+    #[test]
     fn a_brake_says_for_its_source_too() {
         let brake = json!([{"brake": "collector_unknown", "text": "it does not answer", "stops_creates": true}]);
         let unseen = json!([{"source": "collector", "cause": "it does not answer"}, {"source": "cloud a", "cause": "x"}]);

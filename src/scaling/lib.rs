@@ -12,6 +12,7 @@ pub mod figures;
 pub mod first_seen;
 pub mod floating_ip;
 pub mod idle_time;
+mod index;
 pub mod job_names;
 pub mod job_requirements;
 pub mod leftover;

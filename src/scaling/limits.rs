@@ -10,7 +10,7 @@ use super::policy::{CloudPolicy, Policy};
 use super::secondary_quota;
 use super::seconds::{Seconds, seconds};
 use super::sentence::{after, sentences};
-use super::state::{NodeType, State, TickInstant};
+use super::state::{NodeType, NodeTypeState, State, TickInstant};
 use super::submitter::{ChargedNodes, Submitter, Submitters};
 
 sentences! {
@@ -313,8 +313,17 @@ fn ram(case: &Case<'_>, view: &CloudView, flavor: &Flavor) -> Option<(u64, Limit
 }
 
 impl Case<'_> {
-    fn node_type(&self) -> NodeType {
-        NodeType::of(self.cloud, self.flavor)
+    /// What is remembered of the node type.
+    fn memory(&self) -> Option<&NodeTypeState> {
+        let mut node_types = self.state.node_types.iter();
+        node_types.find(|memory| {
+            let NodeType {
+                cloud,
+                flavor,
+                image,
+            } = &memory.node_type;
+            (flavor.as_str(), cloud, image) == (self.flavor, &self.cloud.name, &self.cloud.image)
+        })
     }
 }
 
@@ -323,9 +332,9 @@ fn seconds_until(until: TickInstant, now: TickInstant) -> Option<Seconds> {
 }
 
 fn backoff(case: &Case<'_>) -> Option<(u64, Limit)> {
-    let NodeType { cloud, flavor, .. } = case.node_type();
-    let memory = case.state.node_type(&case.node_type())?;
+    let memory = case.memory()?;
     let seconds = seconds_until(memory.backoff_until?, case.state.now)?;
+    let NodeType { cloud, flavor, .. } = memory.node_type.clone();
     let failure = memory.last_failure.clone().unwrap_or_default();
     let limit = Limit::Backoff {
         cloud,
@@ -337,9 +346,9 @@ fn backoff(case: &Case<'_>) -> Option<(u64, Limit)> {
 }
 
 fn protected(case: &Case<'_>) -> Option<(u64, Limit)> {
-    let NodeType { cloud, flavor, .. } = case.node_type();
-    let memory = case.state.node_type(&case.node_type())?;
+    let memory = case.memory()?;
     let failures = memory.protected.as_ref()?.failures;
+    let NodeType { cloud, flavor, .. } = memory.node_type.clone();
     let failure = memory.last_failure.clone().unwrap_or_default();
     let limit = Limit::Protected {
         cloud,
@@ -351,9 +360,9 @@ fn protected(case: &Case<'_>) -> Option<(u64, Limit)> {
 }
 
 fn pause(case: &Case<'_>) -> Option<(u64, Limit)> {
-    let cloud = case.cloud.name.clone();
-    let pause = case.state.pauses.get(&cloud)?;
+    let pause = case.state.pauses.get(&case.cloud.name)?;
     let seconds = seconds_until(pause.until, case.state.now)?;
+    let cloud = case.cloud.name.clone();
     let why = pause.why.clone();
     Some((
         0,
@@ -379,21 +388,18 @@ pub fn first_nodes(needed: u64, max_unproven: u64) -> u64 {
 /// that was seen to boot, until one of it fails), then at most as many on their way as have joined, and never fewer than
 /// ten.
 fn unproven(case: &Case<'_>) -> Option<(u64, Limit)> {
-    let node_type = case.node_type();
-    let joined = case
-        .state
-        .node_type(&node_type)
-        .map_or(0, |memory| memory.joined);
+    let memory = case.memory();
+    let joined = memory.map_or(0, |memory| memory.joined);
+    let failed = memory.is_some_and(|memory| memory.failures > 0);
     let most = match case.first_nodes {
         _ if joined > 0 => joined.max(10),
-        Some(first) if !case.state.has_failed(&node_type) => first,
+        Some(first) if !failed => first,
         _ => case.policy.max_unproven,
     };
     let unjoined = case.unjoined_of_kind;
-    let NodeType { cloud, flavor, .. } = node_type;
     let limit = Limit::Unproven {
-        cloud,
-        flavor,
+        cloud: case.cloud.name.clone(),
+        flavor: case.flavor.to_owned(),
         unjoined,
     };
     Some((most.saturating_sub(unjoined), limit))

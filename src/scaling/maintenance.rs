@@ -160,13 +160,13 @@ impl State {
 
     /// The nodes that the state knows under this name: their id, the name or UUID of their server, or their host name.
     pub fn nodes_called(&self, name: &str) -> Vec<NodeId> {
-        let is_it = |(id, memory): &(&NodeId, &NodeState)| {
+        let is_it = |id: &NodeId, memory: &NodeState| {
             id.0 == name
                 || memory.name == name
                 || memory.server_id.as_deref() == Some(name)
                 || memory.join.machine.as_deref() == Some(name)
         };
-        let nodes = self.nodes.iter().filter(is_it);
+        let nodes = self.nodes.iter().filter(|(id, memory)| is_it(id, memory));
         nodes.map(|(id, _)| id.clone()).collect()
     }
 }
@@ -294,7 +294,7 @@ pub(super) fn end(time: Option<Timestamp>) -> String {
 
 impl PauseEntry {
     /// The pause with its end and reason, without what it blocks.
-    pub(crate) fn words(&self) -> String {
+    pub fn words(&self) -> String {
         let OperatorPause {
             until,
             reason,

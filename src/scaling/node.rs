@@ -25,7 +25,7 @@ use super::observation::{
     CollectorView, NodeId, Observed, OwnedServer, PoolView, ScheddView, ServerStatus, StartdView,
 };
 use super::policy::Policy;
-use super::state::{Expiry, NodeState, NodeType};
+use super::state::{Expiry, NodeState, NodeType, Shared};
 
 pub(crate) use facts::Facts;
 
@@ -160,12 +160,8 @@ pub enum JobLeft {
 #[derive(Debug)]
 pub struct Node<'a> {
     pub id: NodeId,
-    /// Its server's name.
-    pub name: String,
-    /// What it is made of.
-    pub node_type: NodeType,
     /// What is remembered of it, with what this observation shows.
-    pub memory: NodeState,
+    pub memory: Shared<NodeState>,
     /// Its server, when its cloud lists it.
     pub server: Option<&'a OwnedServer>,
     /// Its startd, when the collector has an ad of it, fresh or stale.
@@ -189,6 +185,16 @@ pub struct Node<'a> {
 }
 
 impl Node<'_> {
+    /// Its server's name.
+    pub fn name(&self) -> &str {
+        &self.memory.name
+    }
+
+    /// What it is made of.
+    pub fn node_type(&self) -> &NodeType {
+        &self.memory.node_type
+    }
+
     /// Whether a server of it exists, or may exist: what nodes_max counts.
     pub fn exists(&self) -> bool {
         !matches!(

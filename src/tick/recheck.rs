@@ -620,6 +620,18 @@ mod tests {
     }
 
     #[test]
+    fn a_requested_delete_needs_neither_an_ad_nor_an_idle_startd() {
+        let judge = |startds: &[StartdView], own: &OwnWord| {
+            may_delete(&Expected::Requested, &identity(), startds, own)
+        };
+        let busy = || startd(OURS, 3, None);
+        assert_eq!(judge(&[busy()], &says(busy())), RecheckResult::AsPlanned);
+        assert_eq!(judge(&[], &refuses()), RecheckResult::AsPlanned);
+        // Of another node's startd it is not known whose jobs would end.
+        assert!(saved(judge(&[startd(CONTRADICTION, 0, None)], &refuses())));
+    }
+
+    #[test]
     fn the_startds_own_word_counts_more_than_the_collectors_ad() {
         let ours = || Some(drain("ehos c: idle"));
         let drained = || startd(OURS, 0, ours());

@@ -40,6 +40,7 @@ mod interruption;
 mod jobs;
 mod json;
 mod lock;
+mod maintenance;
 mod master;
 mod matches;
 mod metrics;

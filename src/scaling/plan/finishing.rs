@@ -108,9 +108,9 @@ impl<'a> Planner<'a> {
         let remembered = self.next.nodes.get(&node.id);
         NodeEntry {
             node: node.id.clone(),
-            name: node.name.clone(),
-            cloud: node.node_type.cloud.clone(),
-            flavor: node.node_type.flavor.clone(),
+            name: node.name().to_owned(),
+            cloud: node.node_type().cloud.clone(),
+            flavor: node.node_type().flavor.clone(),
             zone: remembered.and_then(|memory| memory.zone.clone()),
             server: figures::server_of(self.observation, self.policy, &self.next, node),
             startd: figures::startd_of(node),

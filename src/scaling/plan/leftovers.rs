@@ -163,8 +163,8 @@ impl<'a> Planner<'a> {
     fn held(&self, cloud: &str, memory: &LeftoverState) -> Option<Reason> {
         let at = self.observation.at;
         let of_server =
-            |node: &&NodeState| memory.server.is_some() && node.server_id == memory.server;
-        let node = self.next.nodes.values().find(of_server);
+            |node: &NodeState| memory.server.is_some() && node.server_id == memory.server;
+        let node = self.next.nodes.values().find(|node| of_server(node));
         let keep = node.and_then(|node| node.requests.at(at).keep);
         let pause = || self.next.pause_of(cloud, |pause| pause.deletes);
         match keep {

@@ -107,7 +107,7 @@ pub(super) struct Counts {
 
 impl Counts {
     fn of(survey: &NodeInventory<'_>, observation: &Observation, state: &State) -> Counts {
-        let cores = |node: &Node<'_>| cores(&node.node_type, observation, state);
+        let cores = |node: &Node<'_>| cores(node.node_type(), observation, state);
         let mut counts = Counts {
             nodes: 0,
             in_cloud: BTreeMap::new(),
@@ -123,16 +123,16 @@ impl Counts {
         for node in survey.nodes.iter().filter(|node| node.exists()) {
             // One that takes no jobs proves nothing; one that is going or lost is not on its way.
             let closed = node.phase == Phase::StartFalse && !node.memory.join.proven;
-            counts.add(&node.node_type, node.coming() || closed);
+            counts.add(node.node_type(), node.coming() || closed);
         }
         counts
     }
 
     pub(super) fn add(&mut self, node_type: &NodeType, unproven: bool) {
         self.nodes += 1;
-        *self.in_cloud.entry(node_type.cloud.clone()).or_default() += 1;
+        count(&mut self.in_cloud, &node_type.cloud);
         if unproven {
-            *self.unjoined_of_kind.entry(node_type.clone()).or_default() += 1;
+            count(&mut self.unjoined_of_kind, node_type);
         }
     }
 
@@ -142,6 +142,16 @@ impl Counts {
             .get(node_type)
             .copied()
             .unwrap_or_default()
+    }
+}
+
+/// Counts one more.
+fn count<K: Ord + Clone>(counts: &mut BTreeMap<K, u64>, key: &K) {
+    match counts.get_mut(key) {
+        Some(count) => *count += 1,
+        None => {
+            counts.insert(key.clone(), 1);
+        }
     }
 }
 

@@ -314,7 +314,7 @@ impl Planner<'_> {
     fn paused(&self, node: &Node<'_>) -> Option<Reason> {
         let pause = self
             .next
-            .pause_of(&node.node_type.cloud, |pause| pause.deletes);
+            .pause_of(&node.node_type().cloud, |pause| pause.deletes);
         pause.map(Reason::from)
     }
 

@@ -274,12 +274,12 @@ impl<'a> Planner<'a> {
     /// Intents whose servers no list has yet will take quota that the cloud does not count yet.
     fn count_requested(&mut self) {
         for index in self.nodes_where(|node| node.exists() && node.server.is_none()) {
-            let node_type = self.node(index).node_type.clone();
+            let node_type = self.node(index).node_type().clone();
             self.count_planned(&node_type);
         }
         // Those that are built have their servers in the quota, and not yet their ports and volumes.
         for index in self.nodes_where(|node| node.phase == Phase::Building) {
-            let cloud = self.node(index).node_type.cloud.clone();
+            let cloud = self.node(index).node_type().cloud.clone();
             self.counts.planned.entry(cloud).or_default().building += 1;
         }
     }

@@ -225,6 +225,11 @@ impl NodeState {
 }
 
 impl Join {
+    /// Whether the startd is where it was.
+    pub(crate) fn is_known_at(&self, startd: &StartdView) -> bool {
+        self.machine.as_ref() == Some(&startd.machine) && self.address == startd.address
+    }
+
     /// Remembers where the startd is, and where it was on another host or under another name.
     pub fn is_at(&mut self, startd: &StartdView) {
         let host = |address: Option<&str>| address.and_then(host_of).map(str::to_owned);
@@ -259,10 +264,13 @@ impl Join {
 }
 
 impl Silence {
-    /// Time without an observation is no silence.
-    pub(crate) fn ends(&mut self) {
-        self.silent = None;
-        self.unlisted = None;
+    /// The silence after a time without an observation, which is no silence.
+    pub(crate) fn ended(&self) -> Silence {
+        Silence {
+            silent: None,
+            unlisted: None,
+            job_listed: self.job_listed,
+        }
     }
 }
 

@@ -52,7 +52,7 @@ impl Planner<'_> {
                 keep_console: !again && matches!(node.phase, Phase::Failed { .. }),
                 again,
             };
-            let cloud = node.node_type.cloud.clone();
+            let cloud = node.node_type().cloud.clone();
             self.actions.ask_cloud(&cloud, action);
             self.remember(index, |memory| {
                 memory.delete.intended = Some(now);

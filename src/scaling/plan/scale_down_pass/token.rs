@@ -42,7 +42,7 @@ impl Planner<'_> {
             "nodes whose token expires within {margin} or has expired: {}, the oldest is {} ({}); ehos replaces each once it \
              is idle",
             all.len(),
-            first.name,
+            first.name(),
             phase_name(&first.phase).as_str(),
         ))
     }
