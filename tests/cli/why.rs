@@ -89,7 +89,10 @@ fn a_clause_that_no_node_satisfies_is_named_with_the_remedy() {
 fn held_removed_running_and_finished_jobs_are_told_apart() {
     let double = Double::start(cloud::script(vec![]));
     let site = waiting(&double, 2, "");
-    state_is(&site, "\"JobStatus\": 5, \"HoldReason\": \"via condor_hold\"");
+    state_is(
+        &site,
+        "\"JobStatus\": 5, \"HoldReason\": \"via condor_hold\"",
+    );
     explain(&site, &["7.0"])
         .exits(0)
         .says("7.0 of alice: held since ")
@@ -98,7 +101,9 @@ fn held_removed_running_and_finished_jobs_are_told_apart() {
     let started = RECORDED - 300;
     state_is(
         &site,
-        &format!("\"JobStatus\": 2, \"RemoteHost\": \"slot1_1@n1\", \"JobCurrentStartDate\": {started}"),
+        &format!(
+            "\"JobStatus\": 2, \"RemoteHost\": \"slot1_1@n1\", \"JobCurrentStartDate\": {started}"
+        ),
     );
     explain(&site, &["7.0"])
         .exits(0)
@@ -118,7 +123,9 @@ fn held_removed_running_and_finished_jobs_are_told_apart() {
         .says("7.0 of alice: completed at ")
         .says("waited 5 min, ran 5 min");
     let calls = site.calls();
-    let history = calls.lines().find(|call| call.starts_with("condor_history"));
+    let history = calls
+        .lines()
+        .find(|call| call.starts_with("condor_history"));
     assert!(history.unwrap().contains("-limit 1 "), "{calls}");
     let site = site.answers("condor_history", "any", "exit=0\n");
     explain(&site, &["7.0"])
@@ -131,7 +138,10 @@ fn a_job_that_is_younger_than_the_tick_and_one_of_another_universe() {
     let double = Double::start(cloud::script(vec![]));
     let site = waiting(&double, 2, "");
     let later = "\"JobStatus\": 1, \"EnteredCurrentStatus\": 1999999999, \"JobPrio\": 0";
-    let text = ad(later).replace(&format!("\"EnteredCurrentStatus\": {}, ", RECORDED - 600), "");
+    let text = ad(later).replace(
+        &format!("\"EnteredCurrentStatus\": {}, ", RECORDED - 600),
+        "",
+    );
     // It asks for another amount of memory than those of the last tick.
     let group = condor::group(1, 1, 333);
     let site = site
@@ -152,9 +162,15 @@ fn a_job_that_is_younger_than_the_tick_and_one_of_another_universe() {
 #[test]
 fn a_cluster_and_a_user_have_all_their_groups() {
     let double = Double::start(cloud::script(vec![]));
-    let site = waiting(&double, 2, "TARGET.Arch == \"X86_64\"")
-        .answers("condor_q", "-totals", &condor::totals(2, 0));
-    for (subject, label) in [("7", "cluster  7: 2 waiting, 0 running"), ("alice", "user     alice: 2 waiting")] {
+    let site = waiting(&double, 2, "TARGET.Arch == \"X86_64\"").answers(
+        "condor_q",
+        "-totals",
+        &condor::totals(2, 0),
+    );
+    for (subject, label) in [
+        ("7", "cluster  7: 2 waiting, 0 running"),
+        ("alice", "user     alice: 2 waiting"),
+    ] {
         explain(&site, &[subject])
             .exits(0)
             .says(label)
@@ -175,7 +191,10 @@ fn json_has_documented_fields() {
     site.tick(&[]);
     let answer = explain(&site, &["7.0", "-o", "json"]).exits(0).json();
     assert_eq!(answer["condition"], "idle");
-    assert_eq!(answer["groups"][0]["reasons"][0]["reason"].is_string(), true);
+    assert_eq!(
+        answer["groups"][0]["reasons"][0]["reason"].is_string(),
+        true
+    );
     let mut found = BTreeSet::new();
     fields(&answer, "", &mut found);
     let documented = documented("ehos explain JOB");
@@ -200,14 +219,18 @@ fn owners_and_jobs_are_named_in_the_report_unless_the_site_hides_them() {
         .answers("condor_q", "-totals", &condor::totals(40, 0))
         .answers("condor_q", "-group-by", &condor::group(40, 1, 512));
     let before = site.calls().matches("GlobalJobId").count();
-    site.tick(&["-o", "json"]).never_says("alice").never_says("7.0");
+    site.tick(&["-o", "json"])
+        .never_says("alice")
+        .never_says("7.0");
     let history = fs::read_dir(site.state().join("history")).unwrap();
     let last = fs::read_to_string(site.state().join("history/last.json")).unwrap();
     assert!(!last.contains("alice") && !last.contains("7.0"), "{last}");
     assert!(history.count() > 0);
     assert_eq!(site.calls().matches("GlobalJobId").count(), before);
     let site = site.answers("condor_q", "-totals", &condor::totals(1, 0));
-    explain(&site, &["7.0"]).exits(0).says("40 waiting jobs with equal");
+    explain(&site, &["7.0"])
+        .exits(0)
+        .says("40 waiting jobs with equal");
 }
 
 #[test]
@@ -215,7 +238,9 @@ fn any_user_may_ask_and_reads_nothing_but_the_history() {
     let double = Double::start(cloud::script(vec![]));
     let site = waiting(&double, 2, "");
     let state = site.state();
-    let Some(mut command) = site.as_nobody(&["explain", "7.0", "--state-dir", state.to_str().unwrap()]) else {
+    let Some(mut command) =
+        site.as_nobody(&["explain", "7.0", "--state-dir", state.to_str().unwrap()])
+    else {
         return;
     };
     // The configuration may hold secrets.
@@ -259,7 +284,11 @@ fn on_another_host_the_page_tells_of_the_last_tick() {
     let stdout = page.stdout.take().unwrap();
     BufReader::new(stdout).read_line(&mut line).unwrap();
     let _page = Page(page);
-    let url = line.trim().strip_prefix("listening on ").unwrap().to_owned();
+    let url = line
+        .trim()
+        .strip_prefix("listening on ")
+        .unwrap()
+        .to_owned();
     let elsewhere = site.path().join("elsewhere");
     let ask = |more: &[&str]| {
         let start = ["explain", "7.0", "--state-dir", elsewhere.to_str().unwrap()];
@@ -269,7 +298,9 @@ fn on_another_host_the_page_tells_of_the_last_tick() {
         .exits(75)
         .says("7.0 of alice: waiting since ")
         .warns("no tick on this host; if ehos runs on another host, give --url http://HOST:5000");
-    ask(&["--url", &url]).exits(75).warns("give --token-file FILE");
+    ask(&["--url", &url])
+        .exits(75)
+        .warns("give --token-file FILE");
     let token = state.join("frontend.token");
     ask(&["--url", &url, "--token-file", token.to_str().unwrap()])
         .exits(0)

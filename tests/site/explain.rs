@@ -60,9 +60,7 @@ fn a_user_learns_why_a_job_waits_and_where_it_runs() {
     let Some(rig) = Rig::up("explain", "nodes_max: 1\nidle_timeout: 1 h") else {
         return;
     };
-    rig.over(
-        "ehos: {prices: {m1.small: 0.4, m1.medium: 0.8}}",
-    );
+    rig.over("ehos: {prices: {m1.small: 0.4, m1.medium: 0.8}}");
     let small = "request_cpus = 1\nrequest_memory = 512";
 
     step("a job that is younger than the last tick");
@@ -187,6 +185,10 @@ fn a_user_learns_why_a_job_waits_and_where_it_runs() {
     });
     let report = std::fs::read_to_string(rig.path("state/history/last.json")).unwrap();
     assert!(!report.contains("alice"), "{report}");
-    tells(&rig, &large, &[" of alice: waiting since ", "no flavor is large enough"]);
+    tells(
+        &rig,
+        &large,
+        &[" of alice: waiting since ", "no flavor is large enough"],
+    );
     step("done");
 }
