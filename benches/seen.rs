@@ -23,6 +23,7 @@ fn snapshot(nodes: usize) -> TickReport {
         jobs: 10_000,
         requests: 100,
         nodes,
+        flavors: 1,
     });
     let plan = plan(&scene.observation, &scene.policy, &scene.state);
     TickReport::of(&TickResult {

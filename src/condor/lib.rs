@@ -51,7 +51,7 @@ use scaling::observation::{
     CollectorView, Demand, NegotiatorView, Observed, PoolView, ScheddView, StartdView,
 };
 use system::deadline::Deadline;
-use tick::pool::{Pool, TrackedMachines};
+use tick::pool::{JobThere, Pool, TrackedMachines};
 
 pub use command::Tools;
 pub use error::Error;
@@ -415,6 +415,19 @@ impl Pool for CondorPool {
             }
         }
         answer
+    }
+
+    fn jobs_on(
+        &self,
+        machines: &BTreeSet<String>,
+        deadline: Deadline,
+    ) -> Result<Vec<JobThere>, Failure> {
+        let mut all = Vec::new();
+        for schedd in &self.schedds {
+            all.extend(schedd.jobs_on(&self.tools, machines, deadline)?);
+        }
+        all.sort();
+        Ok(all)
     }
 
     fn matches(

@@ -22,7 +22,7 @@ use scaling::totals::Totals;
 use system::exit::Exit;
 use tick::observe::Durations;
 
-pub use text::text;
+pub use text::{TextOptions, text};
 use tick_report::JobSource;
 pub use tick_report::TickReport;
 

@@ -107,6 +107,14 @@ scaling::names! {
         FitsNew = "fits_new",
         /// This tick creates nodes.
         NewNodes = "new_nodes",
+        /// An operator keeps the node.
+        Kept = "kept",
+        /// An operator has requested to drain the node.
+        DrainRequested = "drain_requested",
+        /// The same, while others are replaced.
+        DrainRequestWaiting = "drain_request_waiting",
+        /// An operator has requested to delete the node.
+        DeleteRequested = "delete_requested",
         /// HTCondor did not say whether the jobs match.
         NotAnswered = "match_unknown",
         /// The first node of its type decides.
@@ -123,6 +131,14 @@ scaling::names! {
 }
 
 impl ReasonName {
+    /// Those that name the request of an operator.
+    pub const OF_REQUESTS: [ReasonName; 4] = [
+        ReasonName::Kept,
+        ReasonName::DrainRequested,
+        ReasonName::DrainRequestWaiting,
+        ReasonName::DeleteRequested,
+    ];
+
     /// Whether jobs with this reason wait until an operator or user acts, or a limit permits more.
     pub fn is_stuck(self) -> bool {
         use ReasonName::*;
@@ -170,6 +186,8 @@ scaling::names! {
         Unproven = "unproven",
         MaxActions = "max_actions",
         CloudUnknown = "cloud_unknown",
+        OperatorPause = "operator_pause",
+        OperatorPause = "operator_pause",
         Retire = "retire",
         NeverSeen = "nodes_unknown" | "never_seen",
         FlavorUnknown = "flavor_unknown",

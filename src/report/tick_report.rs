@@ -22,6 +22,7 @@ use scaling::figures::{
     BackoffFigures, CloudFigures, CoreFigures, PolicyFigures, ServerFigures, StartdFigures,
 };
 use scaling::job_names::{JobQuery, RunningJob};
+use scaling::maintenance::{KeptNodes, PauseEntry, Requests};
 use scaling::names::{ActionName, PhaseName};
 use scaling::observation::Resources;
 use scaling::plan::{Action, JobGroupEntry, NodeDecision, NodeEntry, Plan, UnknownSource};
@@ -197,6 +198,9 @@ pub struct NodeReport {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub running_jobs: Vec<RunningJob>,
     pub phase: Named<PhaseName>,
+    /// The requests of operators.
+    #[serde(default, skip_serializing_if = "Requests::is_empty")]
+    pub requests: Requests,
     /// What happened to it.
     #[serde(alias = "fate")]
     pub decision: Named<NodeDecision>,
@@ -210,6 +214,15 @@ pub fn exists(phase: &Named<PhaseName>) -> bool {
 }
 
 impl NodeReport {
+    /// The reason, and the requests of operators that it does not name.
+    pub fn words(&self) -> String {
+        let text = &self.why.text;
+        match self.requests.is_empty() || self.why.reason.is_one_of(&ReasonName::OF_REQUESTS) {
+            true => text.clone(),
+            false => format!("{text}; {}", self.requests),
+        }
+    }
+
     /// Whether it has a server, or may have, and is not created by this tick.
     pub fn is_there(&self) -> bool {
         !self.phase.is(PhaseName::New) && exists(&self.phase)
@@ -237,6 +250,7 @@ impl From<&NodeEntry> for NodeReport {
             startd: line.startd.clone(),
             running_jobs: Vec::new(),
             phase: line.phase.into(),
+            requests: line.requests.clone(),
             decision: line.decision.into(),
             why: ReasonReport::from(&line.why),
         }
@@ -425,6 +439,12 @@ pub struct TickReport {
     pub unknown_sources: Vec<UnknownSource>,
     /// What stops deletes.
     pub brakes: Vec<BrakeReport>,
+    /// Pauses that operators have requested.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub pauses: Vec<WithText<PauseEntry>>,
+    /// Nodes that operators keep.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kept: Option<WithText<KeptNodes>>,
     /// What nothing more is made of.
     pub protected: Vec<WithText<ProtectedKind>>,
     /// Months' budgets that are spent.
@@ -496,6 +516,8 @@ impl TickReport {
             notices: notices.cloned().collect(),
             unknown_sources: plan.unknown_sources.clone(),
             brakes: plan.brakes.iter().map(BrakeReport::from).collect(),
+            pauses: plan.pauses.iter().map(WithText::of).collect(),
+            kept: plan.kept.as_ref().map(WithText::of),
             protected: plan.protected.iter().map(WithText::of).collect(),
             budgets_spent: plan.budgets_spent.iter().map(WithText::of).collect(),
             stranded: plan.stranded.as_ref().map(WithText::of),

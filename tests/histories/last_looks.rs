@@ -318,7 +318,7 @@ fn what_has_changed_is_said_and_is_no_failure() {
     };
     let tick = TickReport::of(&report);
     assert!(!tick.actions.iter().any(|action| action.has_failed()));
-    let text = report::text(&tick, false);
+    let text = report::text(&tick, report::TextOptions::default());
     assert!(text.contains("skipped  delete "), "{text}");
     let json: serde_json::Value =
         serde_json::from_str(&report::json(&TickReport::of(&report), None).unwrap()).unwrap();

@@ -233,7 +233,7 @@ impl Small {
                     },
                     ..NodeState::new(kind(cloud, position), &record.name, at, state.now)
                 };
-                state.nodes.insert(id, memory);
+                state.nodes.insert(id, memory.into());
                 startds.extend(startd);
                 servers.push(OwnedServer::recognise(record, CLUSTER).unwrap());
             }

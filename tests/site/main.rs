@@ -23,6 +23,7 @@ mod matches;
 mod negotiation;
 mod odd_jobs;
 mod openstack;
+mod package;
 mod parallel_deletes;
 mod setup;
 mod simulate;

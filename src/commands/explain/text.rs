@@ -7,7 +7,7 @@ use jiff::tz::TimeZone;
 
 use super::answer::{JobAnswer, JobCondition, Kind};
 use crate::cli::Explain;
-use crate::commands::status::{colour, time_zone, width};
+use crate::commands::status::{time_zone, width};
 use report::explain::{JobGroupAnswer, JobNode, StartingNode, Unlisted};
 use report::status::layout::{Style, labelled, paint};
 use scaling::reason::format_duration;
@@ -28,7 +28,7 @@ impl Page {
     pub fn new(args: &Explain, environment: &Environment) -> Page {
         Page {
             room: width(environment).max(MIN_WIDTH),
-            colour: colour(environment),
+            colour: environment.has_color(&std::io::stdout()),
             time_zone: time_zone(args.utc),
         }
     }
@@ -163,7 +163,10 @@ impl Page {
         }
         request += &match kind {
             Kind::Job => format!(", waiting for {}", format_duration(group.waiting_seconds)),
-            _ => format!(", the longest waiting for {}", format_duration(group.waiting_seconds)),
+            _ => format!(
+                ", the longest waiting for {}",
+                format_duration(group.waiting_seconds)
+            ),
         };
         self.say(text, "request  ", &request, Style::Plain);
         let tells = match (group.unlisted, group.group_jobs) {

@@ -67,7 +67,11 @@ pub fn advice(why: &ReasonReport, example: Option<&str>) -> Vec<String> {
         ReasonName::NothingMade => {
             one("wait until the brake ends; ask the administrator if it stays")
         }
-        ReasonName::Busy => Vec::new(),
+        ReasonName::Busy
+        | ReasonName::Kept
+        | ReasonName::DrainRequested
+        | ReasonName::DrainRequestWaiting
+        | ReasonName::DeleteRequested => Vec::new(),
     }
 }
 
@@ -180,10 +184,16 @@ fn limited(why: &ReasonReport) -> Vec<String> {
         LimitName::Protected => {
             format!("ask the administrator to correct the cause and to run: ehos resume {cloud}")
         }
+        LimitName::OperatorPause => {
+            "wait until the administrator ends the pause, or for a free slot".to_owned()
+        }
         LimitName::Unproven => "wait until the first nodes of this flavor have joined".to_owned(),
         LimitName::MaxActions => "wait: the next ticks create further nodes".to_owned(),
         LimitName::CloudUnknown | LimitName::NeverSeen | LimitName::SecondaryQuotaUnknown => {
             format!("wait until cloud {cloud} answers; ask the administrator if this stays")
+        }
+        LimitName::OperatorPause => {
+            "wait until the pause ends, or ask the administrator to run: ehos resume".to_owned()
         }
         LimitName::Retire => format!("ask the administrator for another cloud: cloud {cloud} retires"),
         LimitName::FlavorUnknown => {

@@ -15,7 +15,7 @@ use scaling::observation::{
 };
 use scaling::sender::Sender;
 use system::deadline::Deadline;
-use tick::pool::{Pool, TrackedMachines};
+use tick::pool::{JobThere, Pool, TrackedMachines};
 
 use super::{SimulatedPool, failure, locked};
 use crate::world::{JobState, LEASE, SimulatedAd, World, machine};
@@ -110,6 +110,33 @@ impl Pool for SimulatedPool<'_> {
         }
         let watch = TrackedMachines::from_iter([(machine.to_owned(), String::new())]);
         Ok(!schedd(&world, &watch, Duration::ZERO).running_on.is_empty())
+    }
+
+    fn jobs_on(
+        &self,
+        machines: &BTreeSet<String>,
+        _deadline: Deadline,
+    ) -> Result<Vec<JobThere>, Failure> {
+        let world = locked(self.world);
+        if world.broken.schedd {
+            let message = "the schedd does not answer".to_owned();
+            return Err(failure(FailureKind::Unknown, message));
+        }
+        let jobs = world.jobs.iter().enumerate().filter_map(|(number, job)| {
+            let JobState::Running { server, .. } = &job.state else {
+                return None;
+            };
+            let name = machine(world.names.get(server)?);
+            let short = name.split('.').next().unwrap_or_default();
+            let is_there = machines.contains(&name) || machines.contains(short);
+            is_there.then(|| JobThere {
+                schedd: SCHEDD.to_owned(),
+                id: format!("{number}.0"),
+                owner: None,
+                machine: Some(name),
+            })
+        });
+        Ok(jobs.collect())
     }
 
     fn ask(&self, address: &str, _deadline: Deadline) -> Result<Vec<StartdView>, Failure> {
