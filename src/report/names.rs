@@ -187,7 +187,6 @@ scaling::names! {
         MaxActions = "max_actions",
         CloudUnknown = "cloud_unknown",
         OperatorPause = "operator_pause",
-        OperatorPause = "operator_pause",
         Retire = "retire",
         NeverSeen = "nodes_unknown" | "never_seen",
         FlavorUnknown = "flavor_unknown",

@@ -192,9 +192,6 @@ fn limited(why: &ReasonReport) -> Vec<String> {
         LimitName::CloudUnknown | LimitName::NeverSeen | LimitName::SecondaryQuotaUnknown => {
             format!("wait until cloud {cloud} answers; ask the administrator if this stays")
         }
-        LimitName::OperatorPause => {
-            "wait until the pause ends, or ask the administrator to run: ehos resume".to_owned()
-        }
         LimitName::Retire => format!("ask the administrator for another cloud: cloud {cloud} retires"),
         LimitName::FlavorUnknown => {
             format!("ask the administrator to correct the flavor of cloud {cloud}")
