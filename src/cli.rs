@@ -96,7 +96,7 @@ Examples:
     Status(Status),
     /// Show why a job waits, where it runs or ran, or the history of a node
     ///
-    /// Every user of the pool can run this command. It asks the schedd for the job (condor_q, condor_history), and reads the
+    /// Every user of the pool can run this command. For a job, ehos queries the schedd (condor_q, condor_history), and reads the
     /// decisions of the last tick in the state directory, or at --url. Exit codes: 0 done; 1 no such job, user or node; 74 the
     /// decisions cannot be read; 75 no tick, or the schedd does not answer.
     #[command(after_help = "\

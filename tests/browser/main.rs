@@ -687,6 +687,90 @@ fn nodes_are_found_and_grouped() {
     nothing_amiss(&browser, &server.address);
 }
 
+/// The last tick of a site that names owners and jobs.
+fn with_owners(now: Timestamp) -> Value {
+    let mut tick = snapshot(now, 20);
+    let jobs: Vec<String> = (0..20).map(|proc| format!("7.{proc}")).collect();
+    let request = json!({"cpus": 1, "memory_mb": 512, "disk_kb": 1024, "gpus": 0});
+    tick["job_groups"] = json!([
+        {"id": "0011223344556677", "request": request, "jobs": 40, "waiting_seconds": 700, "job_ids": jobs,
+         "owners": [{"owner": "alice", "jobs": 38}, {"owner": "bob", "jobs": 2}],
+         "reasons": [{"reason": "new_nodes", "text": "create 5 × m1.large in blue for 40 jobs: cheapest"}]},
+        {"id": "8899aabbccddeeff", "request": request, "jobs": 1, "waiting_seconds": 60, "job_ids": ["17.1"],
+         "owners": [{"owner": "carol", "jobs": 1}],
+         "reasons": [{"reason": "no_match", "text": "no match: TARGET.HasWindows is false on m1.large in blue"}]},
+    ]);
+    tick["nodes"][0]["running_jobs"] =
+        json!([{"job": "5.0", "owner": "dave"}, {"job": "15.0", "owner": "erin"}]);
+    tick["nodes"][0]["startd"]["claims"] = json!(3);
+    tick
+}
+
+#[test]
+fn owners_and_jobs_are_named_and_found() {
+    let site = Site::new();
+    let now = Timestamp::now();
+    site.lines(&history(now, 1, 300));
+    site.last(&with_owners(now));
+    let Some((browser, server)) = opened(&site) else {
+        return;
+    };
+    browser.wait(DRAWN);
+    let find = |id: &str, value: &str| {
+        browser.js(&format!(
+            "const e = document.querySelector('#{id}'); e.value = '{value}'; e.dispatchEvent(new Event('input', {{bubbles: true}}))"
+        ));
+    };
+    let groups = || browser.js("return document.querySelectorAll('#groups tbody tr').length");
+    let tiles = || browser.js("return document.querySelectorAll('#tiles button').length");
+    assert_eq!(
+        browser.text("#groups .owned"),
+        "alice (38), bob (2): jobs 7.0, 7.1, 7.2 and 37 more"
+    );
+    for (words, number) in [
+        ("", 2),
+        ("ALICE", 1),
+        ("carol", 1),
+        ("7.1", 1),
+        ("17.1", 1),
+        ("haswindows", 1),
+        ("mallory", 0),
+    ] {
+        find("find-job", words);
+        assert_eq!(groups(), number, "{words}");
+    }
+    assert!(
+        browser
+            .text("#no-groups")
+            .contains("`ehos explain JOB` tells of any")
+    );
+    find("find-job", "");
+    // `5.0` is not `15.0`, which runs on the same node.
+    for (words, number) in [("dave", 1), ("5.0", 1), ("m1.large", 20), ("nobody", 0)] {
+        find("find", words);
+        assert_eq!(tiles(), number, "{words}");
+    }
+    find("find", "erin");
+    browser.click("#tiles button");
+    let pairs = browser.text("#node-pairs");
+    assert!(
+        pairs.contains("5.0 of dave, 15.0 of erin and 1 more"),
+        "{pairs}"
+    );
+    browser.click("#close-node");
+    find("find", "");
+    for scheme in ["light", "dark"] {
+        browser.prefers(scheme);
+        let answer = browser.js(FAINT);
+        assert_eq!(answer[1], json!([]), "{scheme}");
+        if let Some(folder) = std::env::var_os("EHOS_PICTURES") {
+            let file = std::path::Path::new(&folder).join(format!("owners-{scheme}.png"));
+            std::fs::write(file, browser.picture()).unwrap();
+        }
+    }
+    nothing_amiss(&browser, &server.address);
+}
+
 /// Every text that is seen, and its contrast to what is behind it, when that is less than 4.5 (WCAG 2.2 AA).
 const FAINT: &str = "
     const canvas = document.createElement('canvas').getContext('2d', { willReadFrequently: true });

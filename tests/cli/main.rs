@@ -59,3 +59,4 @@ mod state_directory;
 mod status;
 mod usage;
 mod user_data;
+mod why;

@@ -60,9 +60,7 @@ fn a_user_learns_why_a_job_waits_and_where_it_runs() {
     let Some(rig) = Rig::up("explain", "nodes_max: 1\nidle_timeout: 1 h") else {
         return;
     };
-    rig.over(
-        "prices: {big: {m1.small: 0.4, m1.medium: 0.8}, small: {m1.small: 0.4, m1.medium: 0.8}}",
-    );
+    rig.over("ehos: {prices: {m1.small: 0.4, m1.medium: 0.8}}");
     let small = "request_cpus = 1\nrequest_memory = 512";
 
     step("a job that is younger than the last tick");
@@ -158,7 +156,8 @@ fn a_user_learns_why_a_job_waits_and_where_it_runs() {
     assert!(within(30, || explain(&rig, &[&refused])
         .stdout
         .contains(": removed at ")));
-    rig.pool.tool("condor_rm", &[&running]);
+    // They would take the node before the short one.
+    rig.pool.tool("condor_rm", &[&running, cluster]);
     rig.pool.submit(1, "3", small);
     let short = newest(&rig);
     rig.tick_until("the short job has ended", 120, &[0], |rig| {
@@ -179,12 +178,17 @@ fn a_user_learns_why_a_job_waits_and_where_it_runs() {
 
     step("a site that hides owners hides them in its reports, and each user's query still answers");
     rig.over("daemon: {show_owners: false}");
+    rig.pool.tool("condor_release", &[&large]);
     rig.tick_until("a tick has hidden them", 60, &[0], |rig| {
         let report = std::fs::read_to_string(rig.path("state/history/last.json")).unwrap();
-        report.contains("\"owners_hidden\":true")
+        report.contains("\"owners_hidden\":true") && report.contains("too_large")
     });
     let report = std::fs::read_to_string(rig.path("state/history/last.json")).unwrap();
     assert!(!report.contains("alice"), "{report}");
-    tells(&rig, &limited, &["nodes_max 1"]);
+    tells(
+        &rig,
+        &large,
+        &[" of alice: waiting since ", "no flavor is large enough"],
+    );
     step("done");
 }

@@ -154,11 +154,11 @@ impl<'s> Inquiry<'s> {
         since: Option<i64>,
         answer: &mut JobAnswer,
     ) {
-        let empty = TickReport::default();
-        let report = self.report.unwrap_or(&empty);
         let since = since.and_then(|since| Timestamp::from_second(since).ok());
-        (answer.groups, answer.other_groups) = explain::groups(demand, report, since);
-        answer.starting = explain::starting(&answer.groups, report);
+        (answer.groups, answer.other_groups) = explain::groups(demand, self.report, since);
+        if let Some(report) = self.report {
+            answer.starting = explain::starting(&answer.groups, report);
+        }
     }
 
     /// How the last tick queried idle jobs.
@@ -244,7 +244,7 @@ fn simulated_answer(report: &TickReport, which: &Which) -> Option<JobAnswer> {
         example: Some(id),
         ..Default::default()
     };
-    (answer.groups, _) = explain::groups(&[demand], report, None);
+    (answer.groups, _) = explain::groups(&[demand], Some(report), None);
     answer.starting = explain::starting(&answer.groups, report);
     Some(answer)
 }

@@ -161,6 +161,13 @@ impl Page {
                 request += &format!(", such as {example}");
             }
         }
+        request += &match kind {
+            Kind::Job => format!(", waiting for {}", format_duration(group.waiting_seconds)),
+            _ => format!(
+                ", the longest waiting for {}",
+                format_duration(group.waiting_seconds)
+            ),
+        };
         self.say(text, "request  ", &request, Style::Plain);
         let tells = match (group.unlisted, group.group_jobs) {
             (Some(Unlisted::Younger), _) => {
@@ -169,6 +176,7 @@ impl Page {
             (Some(Unlisted::ScheddUnknown), _) => {
                 "unknown: a schedd did not answer the last tick".to_owned()
             }
+            (Some(Unlisted::NoTick), _) => "unknown: the last tick cannot be read".to_owned(),
             (Some(Unlisted::NotFound), _) | (None, None) => {
                 "not in the last tick: the job may have changed since, or ehos does not count jobs of this schedd".to_owned()
             }

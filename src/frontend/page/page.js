@@ -106,6 +106,30 @@ function asks({ cpus, memory_mb, disk_kb, gpus }) {
   return parts.join(', ');
 }
 
+// `7.0` is that job alone, and not `17.0`.
+const isJob = (text) => /^(.+#)?\d+\.\d+$/.test(text);
+const names = (job, text) => (isJob(text) ? job === text || job.endsWith(`#${text}`) : folded(job).includes(text));
+
+function matchesJobs({ owners = [], job_ids: ids = [], example, reasons, request }) {
+  const text = filter.job;
+  if (!text) return true;
+  if (ids.some((id) => names(id, text)) || (example && names(example, text))) return true;
+  if (isJob(text)) return false;
+  const words = [...owners.map(({ owner }) => owner), ...reasons.map((one) => one.text), asks(request)];
+  return words.some((word) => folded(word).includes(text));
+}
+
+// The lists of a report are bounded: the rest is counted.
+function owned({ owners = [], other_owners: others = 0, job_ids: ids = [], jobs }) {
+  const parts = owners.slice(0, 3).map(({ owner, jobs: own }) => (owners.length + others > 1 ? `${owner} (${count(own)})` : owner));
+  const rest = owners.length - parts.length + others;
+  if (rest > 0) parts.push(many(rest, 'other owner'));
+  const few = ids.slice(0, 3);
+  const more = jobs - few.length;
+  const jobWords = few.length ? [`${few.length > 1 || more > 0 ? 'jobs' : 'job'} ${few.join(', ')}${more > 0 ? ` and ${count(more)} more` : ''}`] : [];
+  return [...(parts.length ? [parts.join(', ')] : []), ...jobWords].join(': ');
+}
+
 function drawQueue() {
   const { queue, demand, job_groups: groups } = status;
   const seen = queue.schedds > 0;
@@ -130,15 +154,25 @@ function drawQueue() {
   if (seen && !whole) text = `Of the schedds that answered: ${text}`;
   say($('queue-text'), text);
   show($('groups'), groups.length > 0);
-  const waiting = [...groups].sort((a, b) => b.waiting_seconds - a.waiting_seconds);
+  show($('job-filter'), groups.length > 0);
+  const waiting = groups.filter(matchesJobs).sort((a, b) => b.waiting_seconds - a.waiting_seconds);
+  show($('no-groups'), groups.length > 0 && waiting.length === 0);
+  say($('no-groups'), status.owners_hidden
+    ? 'No job group is like that. This site hides owners and jobs here: run `ehos explain JOB`.'
+    : 'No job group is like that. A group names its first 20 jobs: `ehos explain JOB` tells of any.');
   const cell = (label, properties = {}) => make('td', { role: 'cell', 'data-label': label, ...properties });
   shortened($('groups').tBodies[0], $('more-groups'), waiting, 8, 'groups',
-    (group) => JSON.stringify([group.request, group.requirements]),
-    () => make('tr', { role: 'row' }, cell('Jobs', { class: 'number' }), cell('Each asks for'), cell('Longest', { class: 'number' }), cell('Where', { class: 'why' })),
+    (group) => group.id ?? JSON.stringify([group.request, group.requirements]),
+    () => {
+      const row = make('tr', { role: 'row' }, cell('Jobs', { class: 'number' }), cell('Each asks for'), cell('Longest', { class: 'number' }), cell('Where', { class: 'why' }));
+      row.cells[1].append(make('span'), make('span', { class: 'owned' }));
+      return row;
+    },
     (row, group) => {
       const [n, request, longest, why] = row.cells;
       say(n, count(group.jobs));
-      say(request, asks(group.request));
+      say(request.firstChild, asks(group.request));
+      say(request.lastChild, owned(group));
       mark(request, 'title', group.example ? `such as job ${group.example}` : null);
       say(longest, span(group.waiting_seconds));
       list(why, group.reasons.length ? group.reasons : [{ reason: '', text: '–' }], (one) => one.reason + one.text,
@@ -220,7 +254,7 @@ function drawFigures() {
 
 const tiles = new Map(); // id → { item, button, signature, node, words }
 const groupBoxes = new Map(); // name → { box, heading, shape, title, number, list }
-const filter = { find: '', cloud: '', phase: '', group: 'auto', size: '' };
+const filter = { find: '', job: '', cloud: '', phase: '', group: 'auto', size: '' };
 let sized = '';
 
 function utilisation({ startd, server }) {
@@ -278,7 +312,9 @@ function matchesFilter(node) {
   if (filter.cloud && node.cloud !== filter.cloud) return false;
   if (filter.phase && node.phase !== filter.phase) return false;
   if (!filter.find) return true;
-  const words = [node.name, node.node, node.server?.id, node.startd?.machine, node.flavor, node.zone];
+  const jobs = node.running_jobs ?? [];
+  if (jobs.some(({ job }) => names(job, filter.find))) return true;
+  const words = [node.name, node.node, node.server?.id, node.startd?.machine, node.flavor, node.zone, ...jobs.map(({ owner }) => owner)];
   return words.some((word) => word && folded(word).includes(filter.find));
 }
 
@@ -426,6 +462,11 @@ function wireNodes() {
     });
   };
   listen('find', 'find', (text) => folded(text.trim()));
+  $('find-job').addEventListener('input', () => {
+    filter.job = folded($('find-job').value.trim());
+    if (status) drawQueue();
+  });
+  $('job-filter').addEventListener('submit', (event) => event.preventDefault());
   listen('only-cloud', 'cloud');
   listen('only-phase', 'phase');
   listen('group-by', 'group');
@@ -444,6 +485,12 @@ function pairs(parent, rows) {
       if (value instanceof Node) arrange(item.lastChild, [value]);
       else say(item.lastChild, String(value));
     });
+}
+
+function running({ running_jobs: jobs = [], startd }) {
+  if (!jobs.length) return null;
+  const more = (startd?.claims ?? 0) - jobs.length;
+  return `${jobs.map(({ job, owner }) => (owner ? `${job} of ${owner}` : job)).join(', ')}${more > 0 ? ` and ${count(more)} more` : ''}`;
 }
 
 // The requests of operators, unless the reason names them.
@@ -468,6 +515,7 @@ function drawNode(node, name) {
     ['Memory used', startd ? `${memory(startd.claimed_memory_mb)} of ${memory(startd.memory_mb)}` : null],
     ['GPUs used', startd?.gpus ? `${startd.claimed_gpus} of ${startd.gpus}` : null],
     ['Claims', startd ? startd.claims : null],
+    ['Jobs', running(node)],
     ['Cloud', node.cloud], ['Flavor', `${node.flavor}${server.vcpus ? ` (${many(server.vcpus, 'core')})` : ''}`], ['Zone', node.zone], ['Image', server.image],
     ['Age', server.age_seconds != null ? span(server.age_seconds) : null],
     ['Cost', server.per_hour != null ? `${money(server.per_hour)} an hour${server.age_seconds != null ? `, ${money((server.per_hour * server.age_seconds) / 3600)} so far` : ''}` : null],

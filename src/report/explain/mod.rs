@@ -67,6 +67,8 @@ pub enum Unlisted {
     ScheddUnknown,
     /// The jobs are no longer the same as at the last tick, or another pool's.
     NotFound,
+    /// There is no report.
+    NoTick,
 }
 
 /// Some idle jobs in one job group.
@@ -97,12 +99,12 @@ pub struct JobGroupAnswer {
 /// ones comes with them.
 pub fn groups(
     demand: &[Demand],
-    report: &TickReport,
+    report: Option<&TickReport>,
     since: Option<Timestamp>,
 ) -> (Vec<JobGroupAnswer>, usize) {
     let mut answers: Vec<JobGroupAnswer> = Vec::new();
     for one in demand.iter().filter(|one| one.jobs > 0) {
-        let listed = listed(one, report);
+        let listed = report.and_then(|report| listed(one, report));
         let id = match listed {
             Some(group) => group.id.clone(),
             None => group_id(&one.key(), Submitters::NONE),
@@ -124,7 +126,7 @@ fn answer(
     demand: &Demand,
     id: String,
     listed: Option<&JobGroupReport>,
-    report: &TickReport,
+    report: Option<&TickReport>,
     since: Option<Timestamp>,
 ) -> JobGroupAnswer {
     let reasons = listed.map_or_else(Vec::new, |group| group.why.clone());
@@ -167,7 +169,10 @@ fn listed<'r>(demand: &Demand, report: &'r TickReport) -> Option<&'r JobGroupRep
     ids.iter().find_map(find)
 }
 
-fn unlisted(report: &TickReport, since: Option<Timestamp>) -> Unlisted {
+fn unlisted(report: Option<&TickReport>, since: Option<Timestamp>) -> Unlisted {
+    let Some(report) = report else {
+        return Unlisted::NoTick;
+    };
     // The schedd's clock and that of the tick may differ a little.
     if since.is_some_and(|since| since >= report.at) {
         Unlisted::Younger

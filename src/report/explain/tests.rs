@@ -47,7 +47,7 @@ fn a_job_is_in_the_group_of_its_own_limits() {
     let reason = |name: &str| json!({"reason": name, "text": name});
     let report = report(&[(&none, reason("no_match")), (&limited, reason("fits_free"))]);
     let of = |demand: &Demand| {
-        let (found, others) = groups(std::slice::from_ref(demand), &report, None);
+        let (found, others) = groups(std::slice::from_ref(demand), Some(&report), None);
         assert_eq!((found.len(), others), (1, 0));
         (found[0].reasons[0].text.clone(), found[0].group_jobs)
     };
@@ -60,7 +60,7 @@ fn a_group_that_is_not_listed_is_told_with_the_cause() {
     let report = report(&[]);
     let cause = |report: &TickReport, since: Option<&str>| {
         let since = since.map(|since| since.parse().unwrap());
-        groups(&[demand("alice", "x")], report, since).0[0].unlisted
+        groups(&[demand("alice", "x")], Some(report), since).0[0].unlisted
     };
     let younger = Some("2026-11-26T12:00:05Z");
     assert_eq!(cause(&report, younger), Some(Unlisted::Younger));
