@@ -243,6 +243,7 @@ fn startd(number: usize, id: &NodeId, uuid: &str) -> StartdView {
     };
     StartdView {
         slots: vec![SlotView {
+            owners: Default::default(),
             name: format!("slot1@{machine}"),
             total,
             free: total.minus(&job, used),

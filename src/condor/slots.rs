@@ -11,6 +11,8 @@
 
 mod daemons;
 
+mod owners;
+
 mod slot;
 
 mod startds;
