@@ -19,6 +19,7 @@ pub mod config_init;
 pub mod config_render;
 pub mod config_schema;
 pub mod config_show;
+pub mod cost;
 pub mod due;
 pub mod explain;
 pub mod frontend;

@@ -10,7 +10,7 @@ use system::deadline::Deadline;
 
 /// The file is in the order in which jobs left the queue. One that completed and stayed (`leave_in_queue`, 10 days by
 /// default) is found late, with an old time.
-const STAYS: i64 = 30 * 86_400;
+pub(super) const STAYS: i64 = 30 * 86_400;
 
 /// Writes these `attributes` of the jobs that left the queue of a schedd (`None`: this machine's) after `since`, in seconds
 /// since 1970, to `sink` as JSON. A named schedd reads at most HISTORY_HELPER_MAX_HISTORY jobs.

@@ -123,7 +123,7 @@ impl Schedd {
         self.address.is_empty()
     }
 
-    fn about(&self) -> String {
+    pub(super) fn about(&self) -> String {
         format!("schedd {}", self.name)
     }
 
@@ -473,7 +473,7 @@ impl Schedd {
         })
     }
 
-    fn args(&self) -> Vec<&str> {
+    pub(super) fn args(&self) -> Vec<&str> {
         let mut args: Vec<&str> = self.address.iter().map(String::as_str).collect();
         args.push("-allusers");
         args
