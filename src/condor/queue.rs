@@ -24,12 +24,15 @@
 
 mod running;
 
+mod select;
+
 mod totals;
 
 mod job_filter;
 
 pub(crate) use job_filter::JobFilter;
 use running::since;
+pub(super) use select::Selection;
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::thread;

@@ -11,6 +11,8 @@
 
 mod daemons;
 
+mod jobs;
+
 mod owners;
 
 mod slot;
@@ -18,6 +20,7 @@ mod slot;
 mod startds;
 
 use daemons::{daemons, own_ad};
+pub(crate) use jobs::running;
 use slot::Slot;
 use startds::Startds;
 use std::thread;

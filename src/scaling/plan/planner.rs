@@ -51,13 +51,19 @@ impl NodePlan<'_> {
         self.exists() && !matches!(self.phase, Phase::Deleting { .. })
     }
 
-    /// Whether the node accepts jobs or will: with a cancelled drain, but not while drained or being replaced.
-    fn stays(&self) -> bool {
-        self.alive() && !self.retires() && !self.is(NodeDecision::Drain)
+    /// Whether it exists, is not being deleted, and no operator keeps it.
+    pub(super) fn may_be_replaced(&self) -> bool {
+        self.is_kept() && !self.is_kept_by_operator()
+    }
+
+    /// Whether the node accepts jobs or will: with a cancelled drain, but not while drained or being replaced. One that an
+    /// operator has requested to drain does until it is idle, unless it is to be replaced.
+    pub(super) fn stays(&self) -> bool {
+        self.alive() && !self.is_replaced() && !self.is(NodeDecision::Drain)
             || self.is(NodeDecision::CancelDrain)
     }
 
-    fn is_unneeded(&self) -> bool {
+    pub(super) fn is_unneeded(&self) -> bool {
         let idle = matches!(self.phase, Phase::Idle { .. }) || self.is(NodeDecision::CancelDrain);
         self.stays() && (idle || self.coming()) && self.jobs == 0
     }
@@ -114,7 +120,7 @@ impl Counts {
         // Without a limit nobody asks.
         let counts_cores =
             policy.cores_max.is_some() || clouds.any(|cloud| cloud.cores_max.is_some());
-        let cores = |node: &Node<'_>| cores(&node.node_type, observation, state);
+        let cores = |node: &Node<'_>| cores(node.node_type(), observation, state);
         let mut counts = Counts {
             nodes: 0,
             in_cloud: BTreeMap::new(),
@@ -136,13 +142,13 @@ impl Counts {
         for node in survey.nodes.iter().filter(|node| node.exists()) {
             // One that takes no jobs proves nothing; one that is going or lost is not on its way.
             let closed = node.phase == Phase::StartFalse && !node.memory.join.proven;
-            counts.add(&node.node_type, node.coming() || closed);
+            counts.add(node.node_type(), node.coming() || closed);
             if !counts_cores {
                 continue;
             }
             match counted_cores(node, observation, state) {
-                Some(cores) => counts.add_cores(&node.node_type.cloud, cores),
-                None => counts.unsized_nodes.push(node.node_type.clone()),
+                Some(cores) => counts.add_cores(&node.node_type().cloud, cores),
+                None => counts.unsized_nodes.push(node.node_type().clone()),
             }
         }
         counts
@@ -150,9 +156,9 @@ impl Counts {
 
     pub(super) fn add(&mut self, node_type: &NodeType, unproven: bool) {
         self.nodes += 1;
-        *self.in_cloud.entry(node_type.cloud.clone()).or_default() += 1;
+        count(&mut self.in_cloud, &node_type.cloud);
         if unproven {
-            *self.unjoined_of_kind.entry(node_type.clone()).or_default() += 1;
+            count(&mut self.unjoined_of_kind, node_type);
         }
     }
 
@@ -168,6 +174,16 @@ impl Counts {
             .get(node_type)
             .copied()
             .unwrap_or_default()
+    }
+}
+
+/// Counts one more.
+fn count<K: Ord + Clone>(counts: &mut BTreeMap<K, u64>, key: &K) {
+    match counts.get_mut(key) {
+        Some(count) => *count += 1,
+        None => {
+            counts.insert(key.clone(), 1);
+        }
     }
 }
 
@@ -187,7 +203,7 @@ pub(super) fn cores(node_type: &NodeType, observation: &Observation, state: &Sta
 
 /// The cores of a node for `cores_max`; none while its size is unknown.
 fn counted_cores(node: &Node<'_>, observation: &Observation, state: &State) -> Option<u64> {
-    let known = Some(cores(&node.node_type, observation, state)).filter(|cores| *cores > 0);
+    let known = Some(cores(node.node_type(), observation, state)).filter(|cores| *cores > 0);
     known.or_else(|| Some(node.startd?.total().cpus).filter(|cores| *cores > 0))
 }
 
