@@ -267,6 +267,7 @@ fn startd(number: usize, id: &NodeId, uuid: &str, whole: Resources) -> StartdVie
     };
     StartdView {
         slots: vec![SlotView {
+            owners: Default::default(),
             name: format!("slot1@{machine}"),
             total,
             free: total.minus(&job, used),

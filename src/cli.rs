@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
+use jiff::civil::Date;
 
 /// Elastic HTCondor OpenStack Scaling: autoscales the execute nodes of an HTCondor pool on OpenStack
 #[derive(Debug, Parser)]
@@ -108,6 +109,18 @@ Examples:
   ehos explain 20270115t090200-01                      A node by its id
   ehos explain ehos-v1-execute-20270115t090200-01      A node by the name of its server")]
     Explain(Explain),
+    /// Show who pays: the cost of nodes, shared out over the jobs that ran on them
+    ///
+    /// Nodes, their times and prices come from the history of ehos, jobs from condor_history and condor_q; nothing is changed.
+    /// Each job pays for the larger of its shares of cores and memory of its node, for as long as it ran. Boot, idle and drain
+    /// time is shared in the same proportion. The period ends at the last tick. Exit code 75: a schedd did not answer, its jobs
+    /// are unattributed. See docs/cost.md.
+    #[command(after_help = "\
+Examples:
+  ehos cost                                      Costs of this month by owner
+  ehos cost --by accounting-group --month 2026-11 --apart
+  ehos cost --by day --from 2026-11-01 --to 2026-11-14 -o csv")]
+    Cost(Cost),
     /// Check configuration, HTCondor, clouds, quota, images and access
     ///
     /// Changes nothing without --fix. With --fix, ehos shows the safe changes and asks before it makes them: owner and mode
@@ -291,6 +304,59 @@ Examples:
   ehos master deploy --dry-run          Show the server that ehos would create
   ehos master deploy --build-image      Build the golden image first")]
     Deploy(Box<MasterDeploy>),
+}
+
+/// By what `ehos cost` adds up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum CostBy {
+    /// User that submitted the job
+    Owner,
+    /// Accounting group of the job
+    AccountingGroup,
+    /// Cloud of the node
+    Cloud,
+    /// Flavor of the node
+    Flavor,
+    /// Day, in the time zone of the configuration
+    Day,
+    /// Node
+    Node,
+}
+
+/// The output formats of `ehos cost`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum CostOutput {
+    /// For people: the 20 largest
+    Table,
+    /// For spreadsheets
+    Csv,
+    /// For programs, see docs/json.md
+    Json,
+}
+
+/// `ehos cost`.
+#[derive(Debug, Args)]
+pub struct Cost {
+    #[command(flatten)]
+    pub common: Common,
+    /// By what to add up
+    #[arg(long, value_enum, default_value_t = CostBy::Owner)]
+    pub by: CostBy,
+    /// Calendar month [default: the current one]
+    #[arg(long, value_name = "YYYY-MM", conflicts_with = "from", value_parser = crate::commands::cost::month)]
+    pub month: Option<Date>,
+    /// First day
+    #[arg(long, value_name = "DATE", value_parser = crate::commands::cost::date)]
+    pub from: Option<Date>,
+    /// Last day, which is part of the period [default: today]
+    #[arg(long, value_name = "DATE", requires = "from", value_parser = crate::commands::cost::date)]
+    pub to: Option<Date>,
+    /// Show boot, idle and drain time apart
+    #[arg(long)]
+    pub apart: bool,
+    /// Output format
+    #[arg(short, long, value_enum, default_value_t = CostOutput::Table)]
+    pub output: CostOutput,
 }
 
 const SIMULATE_EXAMPLES: &str = "\

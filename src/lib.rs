@@ -77,6 +77,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>, out: &mut dyn Write) -> Exi
         Command::Due(args) => commands::due::run(args, &environment),
         Command::Status(args) => commands::status::run(args, &environment, out),
         Command::Explain(args) => commands::explain::run(args, &environment, out),
+        Command::Cost(args) => commands::cost::run(args, &environment, out),
         Command::Check(args) => commands::check::run(args, &environment, text, out),
         Command::Resume(args) => commands::resume::run(args, &environment, out),
         Command::Pause(args) => commands::pause::run(args, &environment, out),

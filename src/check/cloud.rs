@@ -302,6 +302,7 @@ impl Judge<'_> {
             &flavors,
             nodes,
         ));
+        findings.extend(quota::cores_max(policy.cores_max, cloud, &flavors));
     }
 }
 

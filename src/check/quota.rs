@@ -106,6 +106,26 @@ pub fn quota(
     findings
 }
 
+/// Flavors of which `cores_max` allows not one node.
+pub fn cores_max(
+    pool: Option<u64>,
+    policy: &CloudPolicy,
+    flavors: &[&NamedFlavor],
+) -> Vec<Finding> {
+    let Some(most) = policy.cores_max.into_iter().chain(pool).min() else {
+        return Vec::new();
+    };
+    let large = flavors.iter().filter(|flavor| flavor.flavor.vcpus > most);
+    large
+        .map(|flavor| {
+            let (name, cores) = (&flavor.name, flavor.flavor.vcpus);
+            let text = format!("one {name} has {cores} cores; cores_max is {most}");
+            let remedy = "raise cores_max, or remove the flavor from `flavors`";
+            Finding::warning("cores_max", text, remedy)
+        })
+        .collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -164,6 +184,24 @@ mod tests {
         // What the nodes themselves take is no fault.
         assert_eq!(of(4, 0, 4), [Outcome::Warning, Outcome::Warning]);
         assert_eq!(of(4, 0, 10), [Outcome::Ok]);
+    }
+
+    #[test]
+    fn a_flavor_that_cores_max_never_allows_is_named() {
+        let (small, large) = (flavor("small", 1), flavor("large", 8));
+        let of = |pool, cloud| {
+            let policy = CloudPolicy {
+                cores_max: cloud,
+                ..policy(0)
+            };
+            let found = cores_max(pool, &policy, &[&small, &large]);
+            found.into_iter().map(|one| one.what).collect::<Vec<_>>()
+        };
+        assert_eq!(of(None, None), [""; 0]);
+        assert_eq!(of(Some(8), None), [""; 0]);
+        let text = "one large has 8 cores; cores_max is 7";
+        assert_eq!(of(Some(7), Some(9)), [text]);
+        assert_eq!(of(Some(9), Some(7)), [text]);
     }
 
     #[test]

@@ -20,6 +20,7 @@ pub mod config_init;
 pub mod config_render;
 pub mod config_schema;
 pub mod config_show;
+pub mod cost;
 pub mod delete;
 pub mod drain;
 pub mod due;

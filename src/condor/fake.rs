@@ -18,6 +18,7 @@ impl FakeTools {
         let dir = tempfile::tempdir().unwrap();
         for tool in [
             "condor_q",
+            "condor_history",
             "condor_status",
             "condor_drain",
             "condor_advertise",

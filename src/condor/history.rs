@@ -13,7 +13,7 @@ use system::deadline::Deadline;
 
 /// The file is in the order in which jobs left the queue. One that completed and stayed (`leave_in_queue`, 10 days by
 /// default) is found late, with an old time.
-const STAYS: i64 = 30 * 86_400;
+pub(super) const STAYS: i64 = 30 * 86_400;
 
 /// Default of `HISTORY_HELPER_MAX_HISTORY`, until newer versions had 2,000,000,000.
 const DEFAULT_CAP: u64 = 10_000;

@@ -28,6 +28,7 @@ mod plain;
 pub mod queue;
 #[cfg(not(fuzzing))]
 mod queue;
+pub mod ran;
 mod schedds;
 mod settings;
 #[cfg(fuzzing)]

@@ -126,7 +126,7 @@ impl Schedd {
         self.address.is_empty()
     }
 
-    fn about(&self) -> String {
+    pub(super) fn about(&self) -> String {
         format!("schedd {}", self.name)
     }
 

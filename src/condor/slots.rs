@@ -13,6 +13,8 @@ mod daemons;
 
 mod jobs;
 
+mod owners;
+
 mod slot;
 
 mod startds;

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use jiff::Timestamp;
 
 use super::answer::{Answer, JSON};
+use super::costs::Costs;
 use super::decisions::{DAYS, NodeShown, Quiet, of_node};
 use super::last::{Last, LastTick};
 use super::series::{Range, Shown};
@@ -107,6 +108,15 @@ impl History {
     pub fn series(&self, range: Range) -> io::Result<Answer> {
         let now = self.now();
         self.read_days(|_| Answer::json(&Shown::read(&self.folder, range, now)?))
+    }
+
+    /// Use and cost by owner in this month.
+    ///
+    /// # Errors
+    /// When it cannot be written as JSON.
+    pub fn costs(&self) -> io::Result<Answer> {
+        let now = self.now();
+        self.read_days(|_| Answer::json(&Costs::read(&self.folder, now)))
     }
 
     /// The newest decisions before a time.

@@ -3,6 +3,7 @@
 //! Must not: query HTCondor or a cloud, or write a file.
 
 mod answer;
+mod costs;
 mod decisions;
 mod history;
 mod host;

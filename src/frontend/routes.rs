@@ -85,12 +85,13 @@ impl Router {
             "/api/status" => history.status(),
             "/api/page" => history.page(),
             "/api/series" => self.series(head),
+            "/api/costs" => history.costs(),
             "/api/decisions" => self.decisions(head),
             path => match path.strip_prefix("/api/node/").map(decoded) {
                 Some(Some(name)) => history.node(&name),
                 Some(None) => Ok(Answer::error(400, "the name of the node cannot be read")),
                 None if path.starts_with("/api/") => {
-                    let known = "there are /api/status, /api/page, /api/series, /api/decisions and /api/node/NAME";
+                    let known = "there are /api/status, /api/page, /api/series, /api/costs, /api/decisions and /api/node/NAME";
                     Ok(Answer::error(404, known))
                 }
                 None => Ok(Answer::text(404, "there is nothing here; the page is at /")),
@@ -181,7 +182,9 @@ impl Router {
             text.extend_from_slice(format!("{comma}\"{}\":", range.name()).as_bytes());
             text.extend_from_slice(&self.history.series(range)?.body);
         }
-        text.extend_from_slice(b"},\"decisions\":");
+        text.extend_from_slice(b"},\"costs\":");
+        text.extend_from_slice(&self.history.costs()?.body);
+        text.extend_from_slice(b",\"decisions\":");
         text.extend_from_slice(&self.history.decisions(DECISIONS, None)?.body);
         text.push(b'}');
         Ok(Answer::ok(JSON, text))

@@ -1,5 +1,6 @@
 //! The report of a tick, for people and programs, from one document.
 
+pub mod cost;
 pub mod explain;
 pub mod history;
 pub mod metrics;

@@ -336,8 +336,11 @@ fn nodes(tick: &TickReport) -> String {
         .map(|(phase, count)| format!("{count} {phase}"));
     let separator = if total == 0 { "" } else { ": " };
     let phases = phases.collect::<Vec<_>>().join(", ");
+    let most = tick.policy.cores_max;
+    let cores = most.map(|most| format!(", {} of at most {most} cores", tick.cores.paid));
+    let cores = cores.unwrap_or_default();
     format!(
-        "{total} of at most {}{separator}{phases}",
+        "{total} of at most {}{cores}{separator}{phases}",
         tick.policy.nodes_max
     )
 }

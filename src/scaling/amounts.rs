@@ -135,6 +135,7 @@ mod tests {
     #[test]
     fn a_node_offers_at_most_its_flavor() {
         let slot = |cpus: u64, free: u64| SlotView {
+            owners: Default::default(),
             name: String::new(),
             total: Resources {
                 cpus,

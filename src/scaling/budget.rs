@@ -99,7 +99,7 @@ fn between(earlier: Timestamp, later: Timestamp) -> Duration {
 }
 
 /// What a server of this age has cost, where a started period is paid.
-fn paid(price: Money, age: Duration, period: Option<Duration>) -> Money {
+pub fn paid(price: Money, age: Duration, period: Option<Duration>) -> Money {
     match period.map(|period| period.as_millis()) {
         None | Some(0) => price.over(age),
         Some(period) => {

@@ -44,6 +44,35 @@ pub struct StartdFigures {
     /// GPUs of all its slots.
     pub gpus: u64,
     pub claimed_gpus: u64,
+    /// Claimed cores by the user of the jobs, of the [`OWNERS`] with most cores, and of all [`OTHERS`] together. Cores of claims
+    /// whose user is unknown are in none.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub owners: BTreeMap<String, u64>,
+}
+
+/// The name for all further owners.
+pub const OTHERS: &str = "(others)";
+
+/// Owners that a report names.
+pub const OWNERS: usize = 20;
+
+/// The cores of all, by owner: those of most by name. The one place at which names of owners enter a report.
+pub fn by_owner<'a>(all: impl IntoIterator<Item = (&'a String, &'a u64)>) -> BTreeMap<String, u64> {
+    let mut sums: BTreeMap<&str, u64> = BTreeMap::new();
+    for (owner, cores) in all {
+        let sum = sums.entry(owner).or_default();
+        *sum = sum.saturating_add(*cores);
+    }
+    let mut sums: Vec<(&str, u64)> = sums.into_iter().filter(|(_, cores)| *cores > 0).collect();
+    // Stable: of equals the first by name.
+    sums.sort_by_key(|(owner, cores)| (*owner == OTHERS, std::cmp::Reverse(*cores)));
+    let mut named = BTreeMap::new();
+    for (number, (owner, cores)) in sums.into_iter().enumerate() {
+        let owner = if number < OWNERS { owner } else { OTHERS };
+        let sum: &mut u64 = named.entry(owner.to_owned()).or_default();
+        *sum = sum.saturating_add(cores);
+    }
+    named
 }
 
 impl StartdFigures {
@@ -58,6 +87,7 @@ impl StartdFigures {
             claimed_memory_mb: total.memory_mb.saturating_sub(free.memory_mb),
             gpus: total.gpus,
             claimed_gpus: total.gpus.saturating_sub(free.gpus),
+            owners: by_owner(startd.slots.iter().flat_map(|slot| &slot.owners)),
         }
     }
 }
@@ -143,6 +173,9 @@ pub struct PolicyFigures {
     pub nodes_min: u64,
     /// Never more.
     pub nodes_max: u64,
+    /// Never more cores of nodes; none: no limit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cores_max: Option<u64>,
     /// Idle nodes beyond what the queue needs: a number, or a share (`10%`).
     pub nodes_spare: String,
     /// What may be spent.
@@ -156,6 +189,7 @@ impl PolicyFigures {
             cluster: policy.cluster.clone(),
             nodes_min: policy.nodes_min,
             nodes_max: policy.nodes_max,
+            cores_max: policy.cores_max,
             nodes_spare: policy.nodes_spare.to_string(),
             budget: policy.budget.into(),
         }
@@ -186,6 +220,9 @@ pub struct CloudFigures {
     pub nodes: u64,
     /// Its own `nodes_max`.
     pub nodes_max: Option<u64>,
+    /// Its own `cores_max`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cores_max: Option<u64>,
     /// The project's limits, where it answered.
     pub quota: Option<QuotaFigures>,
     /// What may be spent in it.
@@ -218,14 +255,13 @@ pub(super) fn server(
     image: &str,
 ) -> ServerFigures {
     let view = cloud.and_then(|cloud| observation.clouds.get(&cloud.name));
-    let flavors = view.and_then(Observed::known).map(|view| &view.flavors);
+    let size = view.and_then(Observed::known);
+    let size = size.and_then(|view| view.flavors.get(flavor));
     ServerFigures {
         id: None,
         image: image.to_owned(),
         age_seconds: None,
-        vcpus: flavors
-            .and_then(|flavors| flavors.get(flavor))
-            .map(|flavor| flavor.vcpus),
+        vcpus: size.map(|flavor| flavor.vcpus),
         per_hour: cloud.and_then(|cloud| cloud.price(flavor)),
     }
 }
@@ -313,6 +349,7 @@ pub(super) fn clouds<'n, 'a: 'n>(
                 .count() as u64
                 + uncounted.get(&cloud.name).unwrap_or(&0),
             nodes_max: cloud.nodes_max,
+            cores_max: cloud.cores_max,
             quota: view.map(|view| QuotaFigures {
                 instances: view.quota.instances.into(),
                 cores: view.quota.cores.into(),

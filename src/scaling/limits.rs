@@ -19,6 +19,9 @@ sentences! {
 pub enum Limit {
     NodesMax "nodes_max" { nodes_max: u64 } => "nodes_max {nodes_max}";
     CloudNodesMax "cloud_nodes_max" { cloud: String, nodes_max: u64 } => "nodes_max {nodes_max} of cloud {cloud}";
+    CoresMax "cores_max" { cores_max: u64, cores: u64 } => "cores_max {cores_max}: {cores} cores of nodes exist";
+    CloudCoresMax "cloud_cores_max" { cloud: String, cores_max: u64, cores: u64 } =>
+        "cores_max {cores_max} of cloud {cloud}: {cores} cores of nodes exist";
     Instances "instances" { cloud: String, left: u64, #[serde(rename = "reserved")] kept: u64 } =>
         "instances quota of cloud {cloud}: {left} left (min_instances {kept})";
     Cores "cores" { cloud: String, left: u64, #[serde(rename = "reserved")] kept: u64 } => "cores quota of cloud {cloud}: {left} left (min_cores {kept})";
@@ -86,6 +89,12 @@ pub struct Case<'a> {
     pub nodes: u64,
     /// Nodes in this cloud, with those that this plan creates.
     pub nodes_in_cloud: u64,
+    /// Cores of the nodes in all clouds, with those that this plan creates.
+    pub cores: u64,
+    /// Cores of the nodes in this cloud, with those that this plan creates.
+    pub cores_in_cloud: u64,
+    /// The types of nodes whose cores are unknown: these count in neither.
+    pub unsized_nodes: &'a [NodeType],
     /// Nodes of this node type that have not joined, with those that this plan creates.
     pub unjoined_of_kind: u64,
     /// The most nodes of this type that may start before one has joined, if its image is on trial.
@@ -129,6 +138,8 @@ pub fn allowance(case: &Case<'_>) -> (u64, Limit) {
         never_seen(case),
         nodes_max(case),
         cloud_nodes_max(case),
+        cores_max(case, flavor),
+        cloud_cores_max(case, flavor),
         protected(case),
         backoff(case),
         pause(case),
@@ -274,6 +285,36 @@ fn cloud_nodes_max(case: &Case<'_>) -> Option<(u64, Limit)> {
     let cloud = case.cloud.name.clone();
     let more = nodes_max.saturating_sub(case.nodes_in_cloud);
     Some((more, Limit::CloudNodesMax { cloud, nodes_max }))
+}
+
+/// cores_max needs the cores of every node.
+fn cores_max(case: &Case<'_>, flavor: &Flavor) -> Option<(u64, Limit)> {
+    let cores_max = case.policy.cores_max?;
+    if let Some(NodeType { cloud, flavor, .. }) = case.unsized_nodes.first() {
+        let (cloud, flavor) = (cloud.clone(), flavor.clone());
+        return Some((0, Limit::FlavorUnknown { cloud, flavor }));
+    }
+    let cores = case.cores;
+    let more = cores_max.saturating_sub(cores) / flavor.vcpus.max(1);
+    Some((more, Limit::CoresMax { cores_max, cores }))
+}
+
+fn cloud_cores_max(case: &Case<'_>, flavor: &Flavor) -> Option<(u64, Limit)> {
+    let cores_max = case.cloud.cores_max?;
+    let mut unsized_nodes = case.unsized_nodes.iter();
+    if let Some(node) = unsized_nodes.find(|node| node.cloud == case.cloud.name) {
+        let (cloud, flavor) = (node.cloud.clone(), node.flavor.clone());
+        return Some((0, Limit::FlavorUnknown { cloud, flavor }));
+    }
+    let cores = case.cores_in_cloud;
+    let more = cores_max.saturating_sub(cores) / flavor.vcpus.max(1);
+    let cloud = case.cloud.name.clone();
+    let limit = Limit::CloudCoresMax {
+        cloud,
+        cores_max,
+        cores,
+    };
+    Some((more, limit))
 }
 
 /// Returns the rest of a quota after the planned creates, and how many of size `each` fit above the reserved quota.

@@ -421,6 +421,7 @@ mod tests {
             node: says.1.map(|node| NodeId(node.to_owned())),
             address: Some(format!("<10.0.0.{}:9618>", machine.len())),
             slots: vec![SlotView {
+                owners: Default::default(),
                 name: format!("slot1@{machine}"),
                 total: Resources::default(),
                 free: Resources::default(),

@@ -20,6 +20,16 @@ impl Money {
         Money((amount * MILLIONTHS as f64).round() as u64)
     }
 
+    /// So many millionths of one.
+    pub fn of_millionths(millionths: u64) -> Money {
+        Money(millionths)
+    }
+
+    /// The amount in millionths of one.
+    pub fn millionths(self) -> u64 {
+        self.0
+    }
+
     /// Both together.
     pub fn plus(self, other: Money) -> Money {
         Money(self.0.saturating_add(other.0))

@@ -352,6 +352,8 @@ pub struct SlotView {
     pub claims: u64,
     /// False when `Start` is false or the slot is in the owner's hands: it takes no jobs.
     pub accepts_jobs: bool,
+    /// Claimed cores by the user whose jobs have them (`RemoteOwner`); not of claims whose user cannot be read.
+    pub owners: BTreeMap<String, u64>,
     /// How long its claims have been as they are: since the latest of `NumDynamicSlotsTime` (or
     /// `EnteredCurrentState` of a static slot), `LastDrainStopTime` and `DaemonStartTime`, on the startd's clock.
     pub unchanged_for: Duration,

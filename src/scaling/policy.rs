@@ -43,6 +43,9 @@ settings! {
         nodes_min [For("ehos")]: u64 = 0;
         /// Never more servers than this, in all clouds together.
         nodes_max [For("ehos")]: u64 = 10;
+        /// Never more cores than this, of all servers in all clouds together; one that starts counts. A create that would
+        /// pass it waits, or gets a smaller flavor. Nodes above a lowered number stay until they are surplus.
+        cores_max: Option<u64> = None, "no limit";
         /// Idle nodes above the demand: a number, or a share of the nodes that the demand needs, rounded up (`10%`).
         nodes_spare [For("ehos")]: Spare = Spare::Count(0);
         /// Choice of cloud and flavor for a new node, see [below](#choice-of-cloud-and-flavor).
@@ -145,6 +148,8 @@ settings! {
     pub struct CloudPolicy {
         /// Never more servers of the pool than this in the cloud.
         nodes_max: Option<u64> = None, "`daemon.nodes_max`";
+        /// Never more cores of the pool's servers than this in the cloud, see `daemon.cores_max`.
+        cores_max: Option<u64> = None, "`daemon.cores_max`";
         /// Part of the turns of `round-robin` and `random`. With 0, nodes are created in it only when no other cloud can,
         /// whatever `node_allocation` is.
         weight [AtMost(1000)]: u64 = 1;

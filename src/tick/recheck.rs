@@ -520,6 +520,7 @@ mod tests {
             instance_id: says.0.map(str::to_owned),
             node: says.1.map(|node| NodeId(node.to_owned())),
             slots: vec![SlotView {
+                owners: Default::default(),
                 name: "slot1@m".to_owned(),
                 total: Resources::default(),
                 free: Resources::default(),

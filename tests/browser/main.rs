@@ -8,6 +8,7 @@
 
 #[path = "../cli/harness/comparison.rs"]
 mod comparison;
+mod costs;
 mod simulate;
 mod site;
 

@@ -24,6 +24,7 @@ mod config_init;
 mod config_render;
 mod config_show;
 mod configuration;
+mod cost;
 mod crash;
 mod deadline;
 mod disk;

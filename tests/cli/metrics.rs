@@ -121,7 +121,7 @@ pub fn of_everything() -> TickReport {
     serde_json::from_value(serde_json::json!({
         "version": 1, "program": "0.0.0", "at": "2026-11-26T12:00:00.5Z", "exit": 1, "milliseconds": 1234,
         "source_milliseconds": {"pool": 12, "cloud a, b=c": 1000},
-        "policy": {"nodes_min": 1, "nodes_max": 9, "budget": {"per_hour": 3.5, "per_month": 100}},
+        "policy": {"nodes_min": 1, "nodes_max": 9, "cores_max": 64, "budget": {"per_hour": 3.5, "per_month": 100}},
         "queue": {"schedds": 1, "idle": 7, "running": 5, "held": 2, "waiting": 6, "longest_seconds": 99,
             "unmatched": 1, "limited": 4},
         "demand": {"cpus": 12, "memory_mb": 1024, "disk_kb": 5, "gpus": 1},
@@ -138,7 +138,7 @@ pub fn of_everything() -> TickReport {
         "cost": {"month": "2026-11", "per_hour": 1.25, "spent_this_month": 17.5, "clouds": [
             {"cloud": cloud, "per_hour": 1.25, "spent_this_month": 17.5}]},
         "clouds": [
-            {"cloud": cloud, "answers": true, "nodes": 2, "nodes_max": 4,
+            {"cloud": cloud, "answers": true, "nodes": 2, "nodes_max": 4, "cores_max": 32,
                 "quota": {"instances": {"used": 2, "limit": 10}, "cores": {"used": 8, "limit": null},
                     "ram_mb": {"used": 16, "limit": 64}},
                 "budget": {"per_hour": 2, "per_month": 50}, "pause": {"seconds": 60, "cause": ""}},
@@ -146,7 +146,7 @@ pub fn of_everything() -> TickReport {
         "backoffs": [{"cloud": cloud, "flavor": "f", "image": "i", "seconds": 300, "failures": 1, "last_failure": ""}],
         "nodes": [
             {"node": "n-1", "name": "n-1", "cloud": cloud, "flavor": "f", "phase": "busy", "decision": "keep", "reason": "busy",
-                "server": {"vcpus": 4}},
+                "server": {"vcpus": 4}, "startd": {"cpus": 4, "claimed_cpus": 3, "owners": {"alice": 2, "a \"b\\c\nd": 1}}},
             {"node": "n-2", "name": "n-2", "cloud": cloud, "flavor": "f", "phase": "idle", "decision": "keep", "reason": "spare",
                 "server": {"vcpus": 4}},
             {"node": "n-3", "name": "n-3", "cloud": cloud, "flavor": "f", "phase": "deleted", "decision": "forget",

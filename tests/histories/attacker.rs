@@ -144,6 +144,7 @@ impl<'a> HostilePool<'a> {
             gpus: 0,
         };
         let slot = SlotView {
+            owners: Default::default(),
             name: format!("slot1@{MACHINE}"),
             total: space,
             free: space,

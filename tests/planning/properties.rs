@@ -65,12 +65,12 @@ fn clouds(
         quota(40),
         quota(100 * 1024),
         (0..3u64, 0..6u64, 0..3u64),
-        prop::option::of(0..8u64),
+        (prop::option::of(0..8u64), prop::option::of(0..40u64)),
         prop_oneof![1 => Just(0u64), 6 => 1..4u64],
         prop::bool::weighted(0.9),
     );
     let one = (flavors(), limits, nodes).prop_map(
-        |(flavors, (instances, cores, ram_mb, headroom, nodes_max, weight, answers), nodes)| {
+        |(flavors, (instances, cores, ram_mb, headroom, most, weight, answers), nodes)| {
             SmallCloud {
                 instances,
                 cores,
@@ -78,7 +78,8 @@ fn clouds(
                 min_instances: headroom.0,
                 min_cores: headroom.1,
                 min_ram_mb: headroom.2 * 1024,
-                nodes_max,
+                nodes_max: most.0,
+                cores_max: most.1,
                 weight,
                 answers,
                 nodes,
@@ -113,6 +114,7 @@ prop_compose! {
         clouds in clouds(nodes().boxed()),
         schedds in prop::collection::vec(waiting(), 1..=2),
         (nodes_min, nodes_max, nodes_spare) in (0..4u64, 0..14u64, 0..3u64),
+        cores_max in prop::option::of(0..60u64),
         (max_actions, max_unproven) in (1..10u64, 1..6u64),
         (allocation, straggler_overhead) in (prop::sample::select(&ALL[..]), prop_oneof![Just(0.0), Just(0.05)]),
         turn in any::<u64>(),
@@ -122,6 +124,7 @@ prop_compose! {
         small.turn = turn;
         small.policy.nodes_min = nodes_min.min(nodes_max);
         small.policy.nodes_max = nodes_max;
+        small.policy.cores_max = cores_max;
         small.policy.nodes_spare = Spare::Count(nodes_spare.min(nodes_max));
         small.policy.max_actions = max_actions;
         small.policy.max_unproven = max_unproven;
@@ -162,6 +165,18 @@ proptest! {
         prop_assert!(created + deleted <= small.policy.max_actions);
         let there: u64 = small.clouds.iter().map(|cloud| cloud.nodes.len() as u64).sum();
         prop_assert!(created == 0 || there + created <= small.policy.nodes_max);
+        let cores_there = |cloud: &SmallCloud| {
+            let cores = cloud.nodes.iter().map(|node| flavor_of(cloud, node).vcpus);
+            cores.sum::<u64>()
+        };
+        let cores_new = |cloud: &SmallCloud| {
+            let new = new_of(&small, &plan, cloud).into_iter();
+            new.map(|(count, flavor)| count * flavor.vcpus).sum::<u64>()
+        };
+        let cores: u64 = small.clouds.iter().map(cores_there).sum();
+        let new_cores: u64 = small.clouds.iter().map(cores_new).sum();
+        let cores_max = small.policy.cores_max;
+        prop_assert!(new_cores == 0 || cores_max.is_none_or(|most| cores + new_cores <= most));
         for cloud in &small.clouds {
             let new = new_of(&small, &plan, cloud);
             let count: u64 = new.iter().map(|(count, _)| count).sum();
@@ -171,6 +186,8 @@ proptest! {
             prop_assert!(cloud.answers, "nothing is made in a cloud that does not answer");
             let there = cloud.nodes.len() as u64;
             prop_assert!(cloud.nodes_max.is_none_or(|most| there + count <= most));
+            let cores = cores_there(cloud) + cores_new(cloud);
+            prop_assert!(cloud.cores_max.is_none_or(|most| cores <= most));
             let holds = |limit: Option<(u64, u64)>, kept: u64, each: fn(&SmallFlavor) -> u64| {
                 let ours: u64 = cloud.nodes.iter().map(|node| each(flavor_of(cloud, node))).sum();
                 let more: u64 = new.iter().map(|(count, flavor)| count * each(flavor)).sum();

@@ -65,6 +65,7 @@ pub struct SmallCloud {
     pub min_cores: u64,
     pub min_ram_mb: u64,
     pub nodes_max: Option<u64>,
+    pub cores_max: Option<u64>,
     pub weight: u64,
     pub answers: bool,
     pub nodes: Vec<SmallNode>,
@@ -107,6 +108,7 @@ pub fn cloud(name: &str, flavors: Vec<SmallFlavor>) -> SmallCloud {
         min_cores: 0,
         min_ram_mb: 0,
         nodes_max: None,
+        cores_max: None,
         weight: 1,
         answers: true,
         nodes: Vec::new(),
@@ -159,6 +161,7 @@ impl Small {
             let prices = flavors.filter_map(|(at, flavor)| Some((flavor_name(at), flavor.price?)));
             CloudPolicy {
                 nodes_max: cloud.nodes_max,
+                cores_max: cloud.cores_max,
                 weight: cloud.weight,
                 min_cores: cloud.min_cores,
                 min_ram_mb: cloud.min_ram_mb,
@@ -395,6 +398,7 @@ fn startd(id: &NodeId, uuid: &str, flavor: &SmallFlavor, phase: SmallPhase) -> O
     };
     Some(StartdView {
         slots: vec![SlotView {
+            owners: Default::default(),
             name: format!("slot1@{id}"),
             total,
             free: total.minus(&job, claims),

@@ -8,6 +8,7 @@
 )]
 
 mod condor;
+mod cost;
 mod crash;
 mod events;
 mod explain;

@@ -3,7 +3,8 @@
 use scaling::observation::{Resources, SlotView, UnreadableAd};
 
 use super::super::answer::{amount, excerpt, integer, readable_string, short_string, string};
-use super::since;
+use super::{owners, since};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// One partitionable or static slot as the collector has it.
@@ -19,6 +20,7 @@ pub(super) struct Slot {
     total: Resources,
     pub free: Resources,
     pub claims: u64,
+    owners: BTreeMap<String, u64>,
     pub accepts_jobs: bool,
     /// `Drained` and `Idle`.
     pub drained: bool,
@@ -111,13 +113,13 @@ const TOTAL: [&str; 4] = [
 ];
 const FREE: [&str; 4] = ["Cpus", "Memory", "Disk", "GPUs"];
 
-/// Columns of a line; fixtures of older answers lack the last one or two.
-const COLUMNS: std::ops::RangeInclusive<usize> = 26..=28;
+/// Columns of a line; fixtures of older answers lack the last ones.
+const COLUMNS: std::ops::RangeInclusive<usize> = 26..=30;
 
 impl Slot {
     pub fn expressions() -> Vec<String> {
         let int = |attribute: &str| format!("int({attribute})");
-        let mut all = Vec::with_capacity(28);
+        let mut all = Vec::with_capacity(30);
         let strings = ["Machine", "Name", "SlotType", "CloudInstanceID", "EhosNode"];
         all.extend(strings.map(short_string));
         all.push(int("EhosUpdateInterval"));
@@ -146,6 +148,7 @@ impl Slot {
         ];
         all.extend(times.map(int));
         all.extend(["MyAddress", "AuthenticatedIdentity"].map(short_string));
+        all.extend(owners::expressions());
         all
     }
 
@@ -156,7 +159,7 @@ impl Slot {
         if !COLUMNS.contains(&columns.len()) {
             let count = columns.len();
             return Err(format!(
-                "a line with {count} values instead of 26 to 28: {}",
+                "a line with {count} values instead of 26 to 30: {}",
                 excerpt(line)
             ));
         }
@@ -196,6 +199,7 @@ impl Slot {
         let heard = heard.filter(|heard| *heard > 0);
         ad.must_be("LastHeardFrom", heard.is_some());
         let (address, sender) = (string(ad.next()), string(ad.next()));
+        let owners = owners::read(ad.next(), ad.next());
         let claimed = !matches!(state.as_str(), "Unclaimed" | "Owner" | "Drained");
         let readable = ad.wrong.is_empty();
         Ok(Slot {
@@ -215,6 +219,11 @@ impl Slot {
             claims: dynamic
                 .saturating_add(u64::from(claimed))
                 .max(u64::from(!readable)),
+            // The user of a free slot is of its last job.
+            owners: match partitionable || claimed {
+                true => owners,
+                false => BTreeMap::new(),
+            },
             accepts_jobs: !start_is_false && state != "Owner" && readable,
             drained: state == "Drained" && activity.as_deref() == Some("Idle"),
             draining: is_draining.then_some((reason, request_id)),
@@ -254,6 +263,7 @@ impl Slot {
             total: self.total,
             free: self.free,
             claims: self.claims,
+            owners: self.owners.clone(),
             accepts_jobs: self.accepts_jobs,
             unchanged_for: self
                 .unchanged_since

@@ -714,6 +714,68 @@ function wireRanges() {
   });
 }
 
+// ---------------------------------------------------------------- who uses it
+
+const OTHERS = '(others)';
+const UNUSED = 'not used';
+
+// The parts of a day, from the bottom: its owners, and paid cores that nobody used.
+function partsOf(day, owners) {
+  const parts = [...owners, OTHERS].map((name) => [name, Object.hasOwn(day.owners, name) ? day.owners[name] : 0]);
+  const used = parts.reduce((sum, [, n]) => sum + n, 0);
+  return [...parts, [UNUSED, Math.max(0, (day.paid_core_hours ?? 0) - used)]];
+}
+
+function drawCosts({ month, days, owners, unread }) {
+  const parts = days.map((day) => partsOf(day, owners));
+  const sums = new Map();
+  for (const day of parts) for (const [name, n] of day) sums.set(name, (sums.get(name) ?? 0) + n);
+  const used = [...sums].reduce((sum, [name, n]) => (name === UNUSED ? sum : sum + n), 0);
+  show($('costs'), used > 0);
+  if (!used) return;
+  say($('costs-month'), month);
+  const priced = days.some(({ cost }) => cost != null);
+  const cost = days.reduce((sum, day) => sum + (day.cost ?? 0), 0);
+  const all = used + (sums.get(UNUSED) ?? 0);
+  const without = (unread ?? []).map(({ file }) => file);
+  say($('costs-say'), `${hours(all)} core-hours paid for, ${hours(used)} of them used${priced ? `; cost ${money(cost)}` : ''}. Days are those of UTC.${
+    without.length ? ` Not shown: ${without.join(', ')}.` : ''} Exact sums: ehos cost.`);
+  const names = [...sums].filter(([, n]) => n > 0).map(([name]) => name);
+  const tone = (name) => (name === UNUSED ? 'unused' : name === OTHERS ? 'rest' : `o${owners.indexOf(name)}`);
+  // Each pays its part of what is used, and of what is not.
+  const share = (name) => (name === UNUSED ? null : sums.get(name) / used);
+  keyed($('cost-key'), names.map((name) => [name, `${hours(sums.get(name))} core-hours${priced && share(name) !== null ? `, ${money(cost * share(name))}` : ''}`, tone(name)]));
+  const most = Math.max(...parts.map((day) => day.reduce((sum, [, n]) => sum + n, 0)), 1e-9);
+  list($('cost-days'), days.map((day, i) => ({ day, parts: parts[i] })), ({ day }) => day.day,
+    ({ day }) => make('div', { class: 'day' }, make('div', { class: 'column' }), make('span', { class: 'label' }, String(Number(day.day.slice(8))))),
+    (item, { day, parts: its }) => {
+      mark(item, 'title', `${day.day}${day.cost != null ? `, cost ${money(day.cost)}` : ''}\n${its.filter(([, n]) => n > 0).map(([name, n]) => `${name}: ${hours(n)} core-hours`).join('\n')}`);
+      list(item.firstChild, its.filter(([, n]) => n > 0).reverse(), ([name]) => name,
+        ([name]) => make('span', { class: tone(name) }),
+        (bit, [name, n]) => {
+          bit.className = tone(name);
+          bit.style.height = `${((100 * n) / most).toFixed(2)}%`;
+        });
+    });
+  const row = (name, cells) => make('tr', {}, make('th', { scope: 'row' }, name), ...cells.map((text) => make('td', { class: 'number' }, text)));
+  const head = make('tr', {}, make('th', { scope: 'col' }, 'Day'), ...[...names, ...(priced ? ['cost'] : [])].map((name) => make('th', { scope: 'col', class: 'number' }, name)));
+  $('cost-table').tHead.replaceChildren(head);
+  $('cost-table').tBodies[0].replaceChildren(...days.map((day, i) => {
+    const its = new Map(parts[i]);
+    return row(day.day, [...names.map((name) => hours(its.get(name) ?? 0)), ...(priced ? [money(day.cost)] : [])]);
+  }));
+}
+
+async function loadCosts() {
+  try {
+    const costs = once ? once.costs : await (await ask('api/costs')).json();
+    if (costs) draw(() => drawCosts(costs));
+  } catch (error) {
+    // An older server has none.
+    show($('costs'), false);
+  }
+}
+
 // ---------------------------------------------------------------- decisions
 
 let rows = []; // The newest first.
@@ -937,7 +999,7 @@ async function poll() {
   if ((fresh || (lacking && !failures)) && status) {
     lacking = false;
     loaded = Date.now();
-    await Promise.all([loadSeries(), loadDecisions(), opened ? askNode() : null]);
+    await Promise.all([loadSeries(), loadCosts(), loadDecisions(), opened ? askNode() : null]);
   }
 }
 
@@ -952,6 +1014,7 @@ function start() {
     ({ tick: status, view } = once.page);
     draw();
     loadSeries();
+    loadCosts();
     loadDecisions();
     return;
   }

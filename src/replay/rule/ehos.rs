@@ -429,6 +429,7 @@ fn startd(site: &Site<'_>, node: &Node, known: &Known, joined: Seconds) -> Start
         node: Some(known.node.clone()),
         address: None,
         slots: vec![SlotView {
+            owners: Default::default(),
             name: format!("slot1@{}", known.machine),
             total: node.total,
             free: node.free,

@@ -3,10 +3,10 @@
 use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::{Map, Value};
-use std::time::Duration;
 
 use super::{Event, Record};
 use crate::TickReport;
+use crate::cost::paid;
 use crate::names::{Named, ReasonName, in_words};
 use crate::tick_report::{ActionReport, ActionResult, NodeReport, exists};
 use scaling::money::Money;
@@ -284,11 +284,13 @@ fn phases(events: &[(Timestamp, &Event)], until: Timestamp) -> Vec<PhaseSpan> {
 }
 
 fn cost(events: &[(Timestamp, &Event)], until: Timestamp) -> Option<Money> {
-    let costs = spans(events, until).filter(|(event, _)| exists(&event.phase));
-    let costs: Vec<Money> = costs
-        .filter_map(|(event, seconds)| Some(event.per_hour?.over(Duration::from_secs(seconds))))
-        .collect();
-    (!costs.is_empty()).then(|| costs.into_iter().sum())
+    let ends = events.iter().skip(1).map(|(at, _)| *at).chain([until]);
+    let spans = events.iter().zip(ends).map(|((at, event), end)| {
+        let length = end.as_millisecond() - at.as_millisecond();
+        (event, length.max(0))
+    });
+    let spans = spans.filter(|(event, _)| exists(&event.phase));
+    paid(spans.map(|(event, length)| (event.per_hour, length)), None)
 }
 
 fn end(

@@ -10,7 +10,7 @@ use crate::names::{Named, ReasonName};
 use crate::tick_report::{
     ActionReport, JobGroupReport, NodeReport, Queue, ReasonReport, TickReport, exists,
 };
-use scaling::figures::CoreFigures;
+use scaling::figures::{CoreFigures, by_owner};
 use scaling::money::Money;
 use scaling::names::PhaseName;
 use scaling::observation::{CloudName, Resources};
@@ -46,6 +46,9 @@ pub struct Record {
     pub demand: Resources,
     /// Cores that are paid for, and used.
     pub cores: CoreFigures,
+    /// Claimed cores of nodes by owner.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub owners: BTreeMap<String, u64>,
     /// Whether the collector answered: else `cores` shows nothing of what is used.
     pub collector: bool,
     /// Nodes by phase, before this tick did anything.
@@ -160,6 +163,12 @@ pub struct Event {
     /// What it boots from.
     #[serde(default)]
     pub image: String,
+    /// Its cores, where these are known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vcpus: Option<u64>,
+    /// Memory of its startd in MiB, where that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory_mb: Option<u64>,
     /// What it costs an hour, where its flavor has a price.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub per_hour: Option<Money>,
@@ -200,15 +209,21 @@ impl Event {
             ..
         } = node.why.clone();
         // The reasons of a drain for another image name it again, and a key that is there twice cannot be read.
-        numbers.remove("image");
+        for name in ["image", "vcpus", "memory_mb"] {
+            numbers.remove(name);
+        }
+        let startd = node.startd.as_ref();
+        let memory_mb = startd.map(|startd| startd.memory_mb);
         Event {
             node: node.node.clone(),
             name: node.name.clone(),
             server: node.server.id.clone(),
-            machine: node.startd.as_ref().map(|startd| startd.machine.clone()),
+            machine: startd.map(|startd| startd.machine.clone()),
             cloud: node.cloud.clone(),
             flavor: node.flavor.clone(),
             image: node.server.image.clone(),
+            vcpus: node.server.vcpus,
+            memory_mb: memory_mb.filter(|memory| *memory > 0),
             per_hour: node.server.per_hour,
             was: was.cloned(),
             phase: node.phase.clone(),
@@ -258,6 +273,7 @@ impl Record {
             queue: (now.queue.schedds > 0).then_some(now.queue),
             demand: now.demand,
             cores: now.cores,
+            owners: owners(now),
             collector: now.knows(SourceKind::Collector),
             nodes,
             clouds,
@@ -291,6 +307,13 @@ impl Record {
             actions: now.actions.clone(),
         }
     }
+}
+
+/// Claimed cores of nodes that exist, by owner.
+pub fn owners(now: &TickReport) -> BTreeMap<String, u64> {
+    let nodes = now.nodes.iter().filter(|node| exists(&node.phase));
+    let startds = nodes.filter_map(|node| node.startd.as_ref());
+    by_owner(startds.flat_map(|startd| &startd.owners))
 }
 
 /// How many jobs each limit kept nodes from, by its name.

@@ -11,7 +11,7 @@ use super::record::{CloudCounts, CostCounts};
 use super::steps::{CloudStep, Integral, Series, Step};
 use crate::names::{BrakeName, Named};
 use crate::tick_report::{ActionResult, Queue};
-use scaling::figures::CoreFigures;
+use scaling::figures::{CoreFigures, OWNERS};
 use scaling::names::{ActionName, PhaseName};
 use scaling::observation::Resources;
 use scaling::source::{Source, SourceKind};
@@ -40,6 +40,7 @@ struct Line<'a> {
     collector: bool,
     brakes: BTreeMap<Named<BrakeName>, IgnoredAny>,
     nodes: BTreeMap<Named<PhaseName>, u64>,
+    owners: BTreeMap<String, u64>,
     clouds: BTreeMap<String, CloudCounts>,
     cost: Option<CostCounts>,
     #[serde(alias = "unseen")]
@@ -61,6 +62,7 @@ impl Default for Line<'_> {
             collector: true,
             brakes: BTreeMap::new(),
             nodes: BTreeMap::new(),
+            owners: BTreeMap::new(),
             clouds: BTreeMap::new(),
             cost: None,
             unknown_sources: Vec::new(),
@@ -131,6 +133,11 @@ impl Sample {
         second.nodes = nodes
             .map(|(phase, count)| (phase.to_string(), number(count)))
             .filter(|(phase, _)| phase.len() <= MAX_NAME)
+            .collect();
+        let owners = line.owners.into_iter().take(OWNERS + 1);
+        second.owners = owners
+            .filter(|(owner, _)| owner.len() <= MAX_NAME)
+            .map(|(owner, cores)| (owner, number(cores)))
             .collect();
         let clouds = line.clouds.into_iter();
         second.clouds = clouds

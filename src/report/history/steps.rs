@@ -93,6 +93,9 @@ pub struct Step {
     pub nodes: BTreeMap<String, f64>,
     /// Values of clouds, while they answer.
     pub clouds: BTreeMap<String, CloudStep>,
+    /// Claimed cores by owner, × seconds.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub owners: BTreeMap<String, f64>,
 }
 
 impl Step {
@@ -110,6 +113,11 @@ impl Step {
         for (phase, nodes) in &other.nodes {
             if let Some(own) = entry(&mut self.nodes, phase) {
                 *own += nodes * times;
+            }
+        }
+        for (owner, cores) in &other.owners {
+            if let Some(own) = entry(&mut self.owners, owner) {
+                *own += cores * times;
             }
         }
         for (name, cloud) in &other.clouds {
@@ -158,7 +166,8 @@ impl Step {
             && self
                 .nodes
                 .values()
-                .all(|nodes| nodes.is_finite() && *nodes >= 0.0)
+                .chain(self.owners.values())
+                .all(|sum| sum.is_finite() && *sum >= 0.0)
     }
 }
 

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use super::nodes;
 use crate::TickReport;
-use crate::history::limits;
+use crate::history::{limits, owners};
 use crate::names::BrakeName;
 use scaling::figures::{CloudFigures, UsageFigures};
 use scaling::money::Money;
@@ -195,6 +195,11 @@ fn of_nodes(text: &mut Text, now: &TickReport) {
         "Largest number of nodes, as configured and scheduled.",
         limits.map(|policy| policy.nodes_max),
     );
+    text.value(
+        "ehos_cores_max",
+        "Largest number of cores of nodes, as configured; none without a limit.",
+        limits.and_then(|policy| policy.cores_max),
+    );
     let known = now.knows_claims().then_some(now.cores);
     text.value(
         "ehos_cores_paid",
@@ -225,6 +230,12 @@ fn of_nodes(text: &mut Text, now: &TickReport) {
         "ehos_cores_unmanaged_claimed",
         "Claimed cores of unmanaged machines in the pool.",
         known.map(|cores| cores.others_claimed),
+    );
+    let used = known.map(|_| owners(now)).unwrap_or_default();
+    text.gauge(
+        "ehos_owner_cores",
+        "Claimed cores of nodes by owner of the jobs: the 20 owners with most cores, and all others.",
+        used.iter().map(|(owner, cores)| ([("owner", &**owner)], cores)),
     );
     let mut protected: BTreeMap<_, u64> = BTreeMap::new();
     for told in &now.protected {
@@ -311,6 +322,11 @@ fn of_clouds(text: &mut Text, now: &TickReport) {
         "ehos_cloud_nodes_max",
         "Largest number of nodes in the cloud, as configured.",
         by_cloud(&now.clouds, |cloud| cloud.nodes_max),
+    );
+    text.gauge(
+        "ehos_cloud_cores_max",
+        "Largest number of cores of nodes in the cloud, as configured; none without a limit.",
+        by_cloud(&now.clouds, |cloud| cloud.cores_max),
     );
     for (limit, used, usage, unit) in RESOURCES {
         text.gauge(

@@ -190,6 +190,9 @@ impl Page {
         };
         let policy = &snapshot.policy;
         let mut text = format!("{} of at most {}", there.len(), policy.nodes_max);
+        if let Some(most) = policy.cores_max {
+            text += &format!(", {} of at most {most} cores", snapshot.cores.paid);
+        }
         if !there.is_empty() {
             let phases = by(&|node| node.phase.to_string());
             let phases = phases

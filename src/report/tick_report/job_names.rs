@@ -175,6 +175,11 @@ pub(super) fn without_owners(plan: &Plan) -> Plan {
             hide_in_reason(why);
         }
     }
+    let startds = plan
+        .nodes
+        .iter_mut()
+        .filter_map(|node| node.startd.as_mut());
+    startds.for_each(|startd| startd.owners.clear());
     for machine in plan.stranded.iter_mut().flat_map(|one| &mut one.machines) {
         machine.example = None;
     }

@@ -96,6 +96,10 @@ pub(super) struct JobGroup {
 pub(super) struct Counts {
     pub(super) nodes: u64,
     pub(super) in_cloud: BTreeMap<CloudName, u64>,
+    pub(super) cores: u64,
+    pub(super) cores_in_cloud: BTreeMap<CloudName, u64>,
+    /// The types of nodes whose cores are unknown.
+    pub(super) unsized_nodes: Vec<NodeType>,
     /// Those that are on their way, or have joined and take no jobs.
     pub(super) unjoined_of_kind: BTreeMap<NodeType, u64>,
     pub(super) charged: ChargedNodes,
@@ -106,11 +110,23 @@ pub(super) struct Counts {
 }
 
 impl Counts {
-    fn of(survey: &NodeInventory<'_>, observation: &Observation, state: &State) -> Counts {
+    fn of(
+        survey: &NodeInventory<'_>,
+        observation: &Observation,
+        policy: &Policy,
+        state: &State,
+    ) -> Counts {
+        let mut clouds = policy.clouds.iter();
+        // Without a limit nobody asks.
+        let counts_cores =
+            policy.cores_max.is_some() || clouds.any(|cloud| cloud.cores_max.is_some());
         let cores = |node: &Node<'_>| cores(node.node_type(), observation, state);
         let mut counts = Counts {
             nodes: 0,
             in_cloud: BTreeMap::new(),
+            cores: 0,
+            cores_in_cloud: BTreeMap::new(),
+            unsized_nodes: Vec::new(),
             unjoined_of_kind: BTreeMap::new(),
             charged: ChargedNodes::count(&survey.nodes, cores),
             planned: BTreeMap::new(),
@@ -119,11 +135,21 @@ impl Counts {
         for (cloud, servers) in &survey.uncounted {
             counts.nodes += servers;
             counts.in_cloud.insert(cloud.clone(), *servers);
+            // The flavor of an unreadable server is unknown.
+            let most = largest_flavor(cloud, observation).unwrap_or_default();
+            counts.add_cores(cloud, most.saturating_mul(*servers));
         }
         for node in survey.nodes.iter().filter(|node| node.exists()) {
             // One that takes no jobs proves nothing; one that is going or lost is not on its way.
             let closed = node.phase == Phase::StartFalse && !node.memory.join.proven;
             counts.add(node.node_type(), node.coming() || closed);
+            if !counts_cores {
+                continue;
+            }
+            match counted_cores(node, observation, state) {
+                Some(cores) => counts.add_cores(&node.node_type().cloud, cores),
+                None => counts.unsized_nodes.push(node.node_type().clone()),
+            }
         }
         counts
     }
@@ -134,6 +160,12 @@ impl Counts {
         if unproven {
             count(&mut self.unjoined_of_kind, node_type);
         }
+    }
+
+    pub(super) fn add_cores(&mut self, cloud: &str, cores: u64) {
+        self.cores = self.cores.saturating_add(cores);
+        let here = self.cores_in_cloud.entry(cloud.to_owned()).or_default();
+        *here = here.saturating_add(cores);
     }
 
     /// How many of this kind are on their way.
@@ -167,6 +199,18 @@ pub(super) fn cores(node_type: &NodeType, observation: &Observation, state: &Sta
         || capacity().map_or(0, |capacity| capacity.total().cpus),
         |flavor| flavor.vcpus,
     )
+}
+
+/// The cores of a node for `cores_max`; none while its size is unknown.
+fn counted_cores(node: &Node<'_>, observation: &Observation, state: &State) -> Option<u64> {
+    let known = Some(cores(node.node_type(), observation, state)).filter(|cores| *cores > 0);
+    known.or_else(|| Some(node.startd?.total().cpus).filter(|cores| *cores > 0))
+}
+
+/// The cores of the largest flavor of a cloud, where one is known.
+fn largest_flavor(cloud: &str, observation: &Observation) -> Option<u64> {
+    let view = observation.clouds.get(cloud).and_then(Observed::known)?;
+    view.flavors.values().map(|flavor| flavor.vcpus).max()
 }
 
 /// A new node of the plan.
@@ -265,7 +309,7 @@ impl<'a> Planner<'a> {
         brakes: Vec<Brake>,
         costs: Costs,
     ) -> Planner<'a> {
-        let counts = Counts::of(&survey, observation, &next);
+        let counts = Counts::of(&survey, observation, policy, &next);
         let nodes = std::mem::take(&mut survey.nodes).into_iter();
         let nodes = nodes.map(|node| NodePlan {
             node,

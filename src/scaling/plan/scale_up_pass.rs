@@ -399,6 +399,14 @@ impl<'a> Planner<'a> {
                 .get(&cloud.name)
                 .copied()
                 .unwrap_or_default(),
+            cores: self.counts.cores,
+            cores_in_cloud: self
+                .counts
+                .cores_in_cloud
+                .get(&cloud.name)
+                .copied()
+                .unwrap_or_default(),
+            unsized_nodes: &self.counts.unsized_nodes,
             unjoined_of_kind: self.counts.unjoined(node_type),
             first_nodes: self.counts.first_nodes.get(node_type).copied(),
             planned: self
@@ -437,6 +445,7 @@ impl<'a> Planner<'a> {
         self.costs.add(cloud, &node_type.flavor, submitters);
         self.counts.add(&node_type, true);
         let cores = cores(&node_type, self.observation, &self.next);
+        self.counts.add_cores(&cloud.name, cores);
         self.counts.charged.add(submitters, cores);
         self.next.record_intent(&intent);
         if let Some(memory) = self.next.nodes.get_mut(&intent.node) {

@@ -215,6 +215,7 @@ pub(super) fn view(world: &World, ad: &SimulatedAd) -> StartdView {
         node: ad.node.clone().map(NodeId),
         address: Some(ad.server.clone()),
         slots: vec![SlotView {
+            owners: Default::default(),
             name: format!("slot1@{name}"),
             total: ad.startd.total,
             free: ad.free,

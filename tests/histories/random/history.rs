@@ -90,6 +90,14 @@ pub fn is_execute(server: &SimulatedServer, policy: &Policy) -> bool {
 }
 
 impl History {
+    /// Limits the cores of the pool, and those of the first cloud.
+    pub fn limit_cores(&mut self, cores_max: u64, of_first: u64) {
+        self.policy.cores_max = Some(cores_max);
+        if let Some(cloud) = self.policy.clouds.first_mut() {
+            cloud.cores_max = Some(of_first);
+        }
+    }
+
     pub fn new(seed: u64, events: &[(u8, Event)]) -> History {
         let mut blue = cloud(&[("medium", 4, 8192)]);
         blue.cores = Some(20);
@@ -622,6 +630,10 @@ impl History {
         });
         self.faults = Faults::default();
         self.policy.nodes_max = NODES_MAX;
+        self.policy.cores_max = None;
+        for cloud in &mut self.policy.clouds {
+            cloud.cores_max = None;
+        }
         self.policy.max_lifetime = None;
         world.max_lifetime = None;
         for server in world.servers.values_mut() {

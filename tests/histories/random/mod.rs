@@ -40,6 +40,9 @@ const USUAL: u64 = 3000;
 /// Those whose plans are compared with the recorded ones.
 const RECORDED: u64 = 100;
 
+/// Those that run with a limit on cores.
+const CORE_LIMITED: u64 = 300;
+
 /// So many different failures are looked for before the test ends.
 const FAILURES: usize = 5;
 
@@ -215,6 +218,21 @@ fn whatever_happens_no_job_is_lost_and_nothing_leaks() {
         failures.is_empty(),
         "EHOS_HISTORY_SEED={seeds:?}, printed above"
     );
+}
+
+/// The rules check `cores_max` at every step. The limit is lifted when the faults end.
+#[test]
+fn whatever_happens_nodes_never_have_more_cores_than_cores_max() {
+    for seed in 0..CORE_LIMITED {
+        let tree = histories().new_tree(&mut runner(seed)).unwrap();
+        let (world, mut events) = tree.current();
+        events.sort_by_key(|(minute, _)| *minute);
+        let mut history = History::new(world, &events);
+        history.limit_cores(seed % 24, seed % 13);
+        if let Err(failure) = history.run(&events) {
+            panic!("seed {seed}: {failure}");
+        }
+    }
 }
 
 #[test]

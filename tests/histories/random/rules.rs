@@ -14,7 +14,7 @@ use scaling::observation::{
 use scaling::plan::{Action, NodeDecision, Plan, plan};
 use scaling::policy::Policy;
 use scaling::sender::Sender;
-use scaling::state::{Outcome, State, UnmanagedMachines};
+use scaling::state::{NodeType, Outcome, State, UnmanagedMachines};
 use simulation::{JobState, SimulatedJob, World};
 
 use super::events::{Event, THERE};
@@ -620,6 +620,41 @@ fn nothing_is_made_for_jobs_that_would_not_run_there(tick: &Tick<'_>) -> Result<
     Ok(())
 }
 
+/// Nodes that are remembered, the new ones included, have at most `cores_max` cores. Only a create is judged: a limit that
+/// is lowered ends no node.
+fn cores_hold(tick: &Tick<'_>) -> Result<(), String> {
+    let nodes = tick.plan.next.nodes.values();
+    let nodes = nodes.filter(|memory| memory.unsigned.is_none());
+    let nodes: Vec<_> = nodes.map(|memory| &memory.node_type).collect();
+    let clouds = &tick.world.scenario.clouds;
+    let cores_in = |name: Option<&str>| -> u64 {
+        let here = nodes
+            .iter()
+            .filter(|one| name.is_none_or(|name| name == one.cloud));
+        let flavor = |node: &&&NodeType| clouds.get(&node.cloud)?.flavors.get(&node.flavor);
+        here.filter_map(|node| flavor(&node))
+            .map(|one| one.vcpus)
+            .sum()
+    };
+    let cores = cores_in(None);
+    let most = tick.policy.cores_max;
+    must!(
+        most.is_none_or(|most| cores <= most),
+        "{cores} cores, cores_max {most:?}: {nodes:?}"
+    );
+    for cloud in &tick.policy.clouds {
+        let created = |action: &&Action| matches!(action, Action::Cloud { cloud: name, action: CloudAction::Create(_) } if *name == cloud.name);
+        let is_new = tick.plan.actions.iter().any(|action| created(&action));
+        let (cores, most) = (cores_in(Some(&cloud.name)), cloud.cores_max);
+        must!(
+            !is_new || most.is_none_or(|most| cores <= most),
+            "{cores} cores in {}, cores_max {most:?}",
+            cloud.name
+        );
+    }
+    Ok(())
+}
+
 fn limits_hold(tick: &Tick<'_>, tally: &mut Tally) -> Result<(), String> {
     let Tick { plan, policy, .. } = tick;
     let nodes_max = policy.nodes_max;
@@ -664,6 +699,9 @@ fn limits_hold(tick: &Tick<'_>, tally: &mut Tally) -> Result<(), String> {
             remembered <= nodes_max,
             "{remembered} nodes are remembered, {creates} of them new, nodes_max {nodes_max}"
         );
+    }
+    if creates > 0 {
+        cores_hold(tick)?;
     }
     let unsigned = plan.next.nodes.values();
     let unsigned = unsigned.filter(|memory| memory.unsigned.is_some());
