@@ -11,6 +11,7 @@ mod expression;
 #[cfg(test)]
 mod fake;
 mod folded;
+mod high_availability;
 pub mod history;
 pub mod inspect;
 mod job_ad;
@@ -46,7 +47,8 @@ use scaling::action::{Done, Failure, FailureKind, PoolAction, StartdIdentity};
 use scaling::idle_time::young;
 use scaling::job_requirements::{JobGroupKey, MatchTarget, Matches, RequirementsDigest};
 use scaling::observation::{
-    CollectorView, Demand, NegotiatorView, Observed, PoolView, ScheddView, StartdView,
+    CentralManagers, CollectorView, Demand, NegotiatorView, Observed, PoolView, ScheddView,
+    StartdView,
 };
 use system::deadline::Deadline;
 use tick::pool::{Pool, TrackedMachines};
@@ -73,6 +75,8 @@ pub struct CondorPool {
     tools: Tools,
     /// `condor.token_identity`: tokens of nodes with it are no proof of which node has sent an ad.
     token_identity: Option<String>,
+    /// `condor.high_availability`.
+    high_availability: bool,
     schedds: Vec<Schedd>,
     filter: JobFilter,
     negotiation_cycle: Duration,
@@ -145,6 +149,7 @@ impl CondorPool {
             negotiation_cycle,
             update_interval,
             token_identity: settings.token_identity.clone(),
+            high_availability: settings.high_availability,
             clock: Mutex::new(None),
             startd_attributes: StartdAttributes::new(),
             known: Mutex::new(Known {
@@ -254,6 +259,31 @@ impl CondorPool {
         views
     }
 
+    /// The negotiators, in a pool with several central managers.
+    fn central_managers(
+        &self,
+        collector: &Observed<CollectorView>,
+        deadline: Deadline,
+    ) -> Option<Observed<CentralManagers>> {
+        if !self.high_availability {
+            return None;
+        }
+        let clock = *self.known_clock();
+        Some(match (collector, clock) {
+            (Observed::Known(_), Some(clock)) => {
+                let identity = self.token_identity.as_deref();
+                seen(high_availability::observe(
+                    &self.tools,
+                    identity,
+                    clock,
+                    deadline,
+                ))
+            }
+            (Observed::Known(_), None) => Observed::Unknown("no clock of the collector".to_owned()),
+            (Observed::Unknown(why), _) => Observed::Unknown(why.clone()),
+        })
+    }
+
     /// The limits that `named` jobs name.
     fn negotiator(
         &self,
@@ -349,9 +379,11 @@ impl Pool for CondorPool {
         let demand: Vec<&Demand> = demand.flat_map(|schedd| &schedd.demand).collect();
         let named = negotiator::Named::by(demand.iter().copied());
         let is_any_waiting = demand.iter().any(|demand| demand.jobs > 0);
-        let (limits, negotiator) = thread::scope(|scope| {
+        let (limits, central_managers, negotiator) = thread::scope(|scope| {
             let limits = is_any_waiting.then(|| scope.spawn(|| self.limits(deadline)));
-            (limits.map(joined), self.negotiator(&named, deadline))
+            let managers = scope.spawn(|| self.central_managers(&collector, deadline));
+            let negotiator = self.negotiator(&named, deadline);
+            (limits.map(joined), joined(managers), negotiator)
         });
         if let Some(limits) = limits {
             self.set_max_running(&mut schedds, &limits);
@@ -360,6 +392,7 @@ impl Pool for CondorPool {
             collector,
             schedds,
             negotiator,
+            central_managers,
         }
     }
 

@@ -295,6 +295,7 @@ impl Small {
             }),
             schedds: schedds.collect(),
             negotiator: Observed::Known(NegotiatorView::default()),
+            central_managers: None,
         };
         let observation = Observation {
             at,

@@ -13,6 +13,7 @@ mod events;
 mod faults;
 mod first;
 mod first_site;
+mod high_availability;
 mod hostile_jobs;
 mod hostile_nodes;
 mod hostile_users;

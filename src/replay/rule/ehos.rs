@@ -179,6 +179,7 @@ impl Ehos {
                 collector: Observed::Known(collector),
                 schedds: BTreeMap::from([(SCHEDD.to_owned(), Observed::Known(schedd(site)))]),
                 negotiator: Observed::Known(NegotiatorView::default()),
+                central_managers: None,
             },
             clouds,
             matches: Matches::default(),

@@ -61,6 +61,9 @@ pub struct Record {
     pub unknown_sources: Vec<UnknownSource>,
     /// What stopped deletes, by name, with the sentence.
     pub brakes: BTreeMap<String, String>,
+    /// Why this ehos changed nothing, in a sentence.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub standby: Option<String>,
     /// Kinds of node in protected mode, in sentences.
     pub protected: Vec<String>,
     /// Budgets that are spent, in sentences.
@@ -272,6 +275,7 @@ impl Record {
                 .iter()
                 .map(|one| one.text.clone())
                 .collect(),
+            standby: now.standby.as_ref().map(|one| one.text.clone()),
             stranded: now.stranded.as_ref().map(|one| one.text.clone()),
             notices: now.notices.iter().take(NOTICES).cloned().collect(),
             groups: waiting

@@ -46,6 +46,7 @@ impl Pool for SimulatedPool<'_> {
             collector,
             schedds: BTreeMap::from([(SCHEDD.to_owned(), schedd)]),
             negotiator: Observed::Known(NegotiatorView::default()),
+            central_managers: None,
         }
     }
 
