@@ -397,6 +397,42 @@ mod tests {
         json!([{"action": "create", "node": "n", "result": result, "message": "m"}])
     }
 
+    /// The constant, the alert, the documentation, and the age at which `is_late` changes.
+    #[test]
+    fn late_is_one_number_everywhere() {
+        let read = |path: &str| {
+            let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+            std::fs::read_to_string(root.join(path)).unwrap()
+        };
+        let rules = read("configs/prometheus/ehos.rules.yml");
+        let alert = rules.split("- alert: EhosNoTick\n").nth(1).unwrap();
+        let expression = format!(
+            "expr: time() - ehos_last_tick_timestamp_seconds - ehos_tick_duration_seconds > {LATE_SECONDS}"
+        );
+        assert_eq!(alert.lines().next().unwrap().trim(), expression);
+        let minutes = format!("older than {} minutes", LATE_SECONDS / 60);
+        for page in ["docs/operations.md", "docs/json.md"] {
+            assert!(read(page).contains(&minutes), "{page}");
+        }
+        // The page has no number of its own: it asks for `view.is_late`.
+        let script = read("src/frontend/page/charts.js") + &read("src/frontend/page/index.html");
+        assert!(
+            !script.contains(&LATE_SECONDS.to_string()),
+            "a number of its own"
+        );
+        let tick = TickReport {
+            at: "2026-11-26T12:00:00Z".parse().unwrap(),
+            milliseconds: 20_500,
+            ..TickReport::default()
+        };
+        let after = |seconds: u64| {
+            let age = jiff::SignedDuration::from_secs(i64::try_from(seconds).unwrap());
+            is_late(&tick, tick.at.checked_add(age).unwrap())
+        };
+        assert!(!after(LATE_SECONDS + 20));
+        assert!(after(LATE_SECONDS + 21));
+    }
+
     #[test]
     fn a_full_cloud_or_a_limit_that_somebody_set_is_no_trouble() {
         for name in [
