@@ -78,7 +78,7 @@ pub fn check(config: &Config, deadline: Deadline) -> Area {
         };
         let of_hosts = hosts
             .iter()
-            .map(|host| host_ip(*host, deadline, &collectors));
+            .map(|host| host_ip(*host, deadline, collectors));
         let of_hosts: Vec<Finding> = of_hosts.collect();
 
         let view = joined(view);

@@ -20,6 +20,7 @@ mod hostile_users;
 mod image;
 mod machines;
 mod matches;
+mod monitoring;
 mod negotiation;
 mod odd_jobs;
 mod openstack;
