@@ -54,5 +54,6 @@ mod simulate;
 mod simulate_output;
 mod state_directory;
 mod status;
+mod upgrade;
 mod usage;
 mod user_data;
