@@ -32,6 +32,7 @@ mod story;
 mod templates;
 mod tokens;
 mod two_clouds;
+mod walked;
 mod watched;
 
 use testkit::{crashes, webdriver};
