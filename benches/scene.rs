@@ -190,6 +190,7 @@ pub fn scene(size: Size) -> Scene {
         schedds: BTreeMap::from([("local".to_owned(), Observed::Known(schedd))]),
         negotiator: Observed::Known(NegotiatorView::default()),
         jobs: PoolJobs::default(),
+        central_managers: None,
     };
     Scene {
         observation: Observation {

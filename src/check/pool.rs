@@ -1,10 +1,12 @@
 //! The pool: whether HTCondor answers, and whether ehos may do there what it has to.
 
 mod joining;
+mod managers;
 
 mod settings;
 
 use joining::joining;
+use managers::managers;
 use settings::{central_manager, nodes_settings};
 use std::collections::BTreeMap;
 use std::net::{TcpStream, ToSocketAddrs};
@@ -18,6 +20,7 @@ use condor::inspect::{self, Permission};
 use condor::{CondorPool, Error, Tools};
 use config::Config;
 use scaling::observation::{CollectorView, Observed, PoolView};
+use scaling::policy::addresses;
 use system::deadline::Deadline;
 use tick::pool::{Pool, TrackedMachines};
 
@@ -62,10 +65,22 @@ pub fn check(config: &Config, deadline: Deadline) -> Area {
         let tokens = scope.spawn(move || joining(config, tools, deadline));
         let settings = scope.spawn(move || central_manager(config, tools, deadline));
         let nodes = scope.spawn(move || inspect::nodes(tools, deadline));
-        let host = host_ip(config.condor.host_ip.as_deref(), deadline, |address| {
+        let host = config.condor.host_ip.as_deref();
+        let hosts: Vec<Option<&str>> = match host.map(|host| addresses(host).map(Some)) {
+            Some(all) => all.collect(),
+            None => vec![None],
+        };
+        let collectors = |address: &str| {
             let of = |tools: &Tools| inspect::collector_address(tools, deadline).ok()?;
+            // Each central manager has a collector of its own.
+            let is_one = hosts.len() == 1 && !config.condor.high_availability;
+            is_one.then_some(())?;
             Some((of(tools)?, of(&tools.of_pool(Some(address)))?))
-        });
+        };
+        let of_hosts = hosts
+            .iter()
+            .map(|host| host_ip(*host, deadline, collectors));
+        let of_hosts: Vec<Finding> = of_hosts.collect();
 
         let view = joined(view);
         findings.extend(observed(&view, config.policy.negotiation_cycle));
@@ -83,7 +98,8 @@ pub fn check(config: &Config, deadline: Deadline) -> Area {
             None => rights.map(|it| Finding::skipped(it.check, "the collector does not answer")),
         });
         findings.extend(joined(tokens));
-        findings.push(host);
+        findings.extend(of_hosts);
+        findings.extend(managers(&view, config, tools, deadline));
         findings.extend(joined(settings));
         findings.extend(match joined(nodes) {
             Ok(found) => {

@@ -9,6 +9,7 @@ use deploy::prerequisites::{self, Part, SSH_PORT};
 use openstack::network::{Network, SecurityGroup, Subnet};
 use openstack::rule::{Direction, Family, Prefix, Remote, Rule, Traffic};
 use openstack::{among, called, looks_like_id};
+use scaling::policy::addresses;
 
 /// The name of the group that servers get when none is named.
 const DEFAULT_GROUP: &str = "default";
@@ -137,7 +138,8 @@ pub fn security_groups(
         rules: groups.iter().flat_map(|group| &group.rules).collect(),
     };
     findings.push(within(&gate, subnets));
-    findings.extend(host_ip.and_then(|address| from_master(&gate, subnets, address)));
+    let managers = host_ip.into_iter().flat_map(addresses);
+    findings.extend(managers.filter_map(|address| from_master(&gate, subnets, address)));
     findings.push(egress(&gate, subnets));
     findings.push(ssh(&gate));
     findings

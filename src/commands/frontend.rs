@@ -13,7 +13,7 @@ use crate::cli::Frontend;
 use config::{self, Origin};
 use frontend::token::{self, Token};
 use frontend::{self, History, Hosts, Router as Site};
-use report::history;
+use report::{history, status};
 use system::environment::Environment;
 use system::exit::Exit;
 use system::rights;
@@ -44,6 +44,10 @@ pub fn run(
             folder.display(),
             rights::told_in(&folder, folder.parent(), &error)
         );
+    }
+    // A page of a layout that this program does not know could show anything.
+    if let Err(error @ status::Error::Newer { .. }) = status::last(&folder) {
+        return Err(error.into());
     }
     let site = Site::new(History::new(folder.clone()));
     if let Some(file) = &args.once {

@@ -11,6 +11,7 @@ mod expression;
 #[cfg(test)]
 mod fake;
 mod folded;
+mod high_availability;
 pub mod history;
 pub mod inspect;
 pub mod job;
@@ -49,7 +50,8 @@ use scaling::idle_time::young;
 use scaling::job_names::{JobQuery, MachineJobs, PoolJobs};
 use scaling::job_requirements::{JobGroupKey, MatchTarget, Matches, RequirementsDigest};
 use scaling::observation::{
-    CollectorView, Demand, NegotiatorView, Observed, PoolView, ScheddView, StartdView,
+    CentralManagers, CollectorView, Demand, NegotiatorView, Observed, PoolView, ScheddView,
+    StartdView,
 };
 use system::deadline::Deadline;
 use tick::pool::{JobThere, Pool, TrackedMachines};
@@ -76,6 +78,8 @@ pub struct CondorPool {
     tools: Tools,
     /// `condor.token_identity`: tokens of nodes with it are no proof of which node has sent an ad.
     token_identity: Option<String>,
+    /// `condor.high_availability`.
+    high_availability: bool,
     schedds: Vec<Schedd>,
     filter: JobFilter,
     negotiation_cycle: Duration,
@@ -152,6 +156,7 @@ impl CondorPool {
             negotiation_cycle,
             update_interval,
             token_identity: settings.token_identity.clone(),
+            high_availability: settings.high_availability,
             clock: Mutex::new(None),
             startd_attributes: StartdAttributes::new(),
             names_jobs: false,
@@ -287,6 +292,31 @@ impl CondorPool {
         views
     }
 
+    /// The negotiators, in a pool with several central managers.
+    fn central_managers(
+        &self,
+        collector: &Observed<CollectorView>,
+        deadline: Deadline,
+    ) -> Option<Observed<CentralManagers>> {
+        if !self.high_availability {
+            return None;
+        }
+        let clock = *self.known_clock();
+        Some(match (collector, clock) {
+            (Observed::Known(_), Some(clock)) => {
+                let identity = self.token_identity.as_deref();
+                seen(high_availability::observe(
+                    &self.tools,
+                    identity,
+                    clock,
+                    deadline,
+                ))
+            }
+            (Observed::Known(_), None) => Observed::Unknown("no clock of the collector".to_owned()),
+            (Observed::Unknown(why), _) => Observed::Unknown(why.clone()),
+        })
+    }
+
     /// The limits that `named` jobs name.
     fn negotiator(
         &self,
@@ -382,11 +412,17 @@ impl Pool for CondorPool {
         let demand: Vec<&Demand> = demand.flat_map(|schedd| &schedd.demand).collect();
         let named = negotiator::Named::by(demand.iter().copied());
         let is_any_waiting = demand.iter().any(|demand| demand.jobs > 0);
-        let (limits, running, negotiator) = thread::scope(|scope| {
+        let (limits, running, central_managers, negotiator) = thread::scope(|scope| {
             let limits = is_any_waiting.then(|| scope.spawn(|| self.limits(deadline)));
             let running = scope.spawn(|| self.named_jobs(deadline));
+            let managers = scope.spawn(|| self.central_managers(&collector, deadline));
             let negotiator = self.negotiator(&named, deadline);
-            (limits.map(joined), joined(running), negotiator)
+            (
+                limits.map(joined),
+                joined(running),
+                joined(managers),
+                negotiator,
+            )
         });
         let query = JobQuery {
             node_attributes: self.known().nodes_ask.clone(),
@@ -403,6 +439,7 @@ impl Pool for CondorPool {
                 query: Some(query),
                 running,
             },
+            central_managers,
         }
     }
 

@@ -11,10 +11,14 @@ settings! {
     /// How ehos queries HTCondor, and how nodes join. A field with a key is that key of `condor:`.
     #[derive(Debug)]
     pub struct CondorSettings {
-        /// The central manager's address as nodes reach it: `{host_ip}` of the template.
+        /// The central manager's address as nodes reach it: `{host_ip}` of the template. Of several central managers: all
+        /// addresses, joined by commas.
         host_ip: Option<String> = None, "needed by `execute.yaml`";
         /// Another pool's collector (`-pool`).
         pool [Machine]: Option<String> = None, "this machine's";
+        /// `true`: this host is one of several central managers with HAD. Only the ehos beside the active negotiator acts; see
+        /// [high availability](high-availability.md).
+        high_availability [Machine]: bool = false;
         /// Schedds to query, by name.
         schedds: Vec<String> = Vec::new(), "this machine's";
         /// Jobs that count: a ClassAd expression.

@@ -46,6 +46,7 @@ pub(super) fn check(
     money::check(context, &policy, simulated);
     config.timeouts = timeouts(context, daemon);
     policy.request_timeout = config.timeouts.request;
+    policy.tick_timeout = config.timeouts.tick;
     let condor = file.section("condor");
     policy.scale_down = condor.value("scale_down").unwrap_or(ScaleDown::Drain);
     config.condor = condor_settings(context, condor);

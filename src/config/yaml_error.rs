@@ -117,7 +117,7 @@ mod tests {
             ),
             (
                 "condor:\n  zzzz: 1\n",
-                "2:3: condor.zzzz: there is no such key; the known keys here are host_ip, pool, schedds, \
+                "2:3: condor.zzzz: there is no such key; the known keys here are host_ip, pool, high_availability, schedds, \
                  job_constraint, bin, event_log, trust_domain, token_key, token_key_directory, token_identity, \
                  token_lifetime, match_requirements, universes, token, token_file, password, password_file, scale_down",
             ),

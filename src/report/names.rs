@@ -232,6 +232,29 @@ scaling::names! {
     }
 }
 
+scaling::names! {
+    /// Why an ehos beside a central manager changes nothing.
+    pub enum StandbyName {
+        /// The negotiator runs on another host.
+        ActiveElsewhere = "active_elsewhere",
+        /// The negotiator here has not run for long enough.
+        TakingOver = "taking_over",
+        /// Two negotiators run.
+        TwoNegotiators = "two_negotiators",
+        /// No negotiator runs.
+        NoNegotiator = "no_negotiator",
+        /// The negotiators are unknown.
+        Unknown = "unknown",
+    }
+}
+
+impl StandbyName {
+    /// Whether no ehos may be active, until an operator acts.
+    pub fn is_problem(self) -> bool {
+        !matches!(self, StandbyName::ActiveElsewhere | StandbyName::TakingOver)
+    }
+}
+
 impl BrakeName {
     /// Whether ads of nodes may be missing, so that claims are unknown.
     pub fn hides_claims(self) -> bool {

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::names::{BrakeName, BrokenLimit};
-use super::tick_report::{ActionResult, BrakeReport, NodeReport, TickReport};
+use super::tick_report::{ActionResult, BrakeReport, NodeReport, StandbyReport, TickReport};
 use scaling::names::PhaseName;
 use scaling::plan::NodeDecision;
 use scaling::seconds::Seconds;
@@ -161,14 +161,16 @@ pub fn notices(tick: &TickReport) -> impl Iterator<Item = Notice> {
 pub fn of_tick(tick: &TickReport) -> Vec<Problem> {
     let mut all = Vec::new();
     unknown_sources(tick, &mut all);
-    for one in &tick.protected {
-        let kind = &one.what;
-        let key = format!("protected {} {} {}", kind.cloud, kind.flavor, kind.image);
-        let problem = Problem::new(Level::Error, "protected", "Protected mode", &one.text);
-        let text = format!("protected mode: {}", one.text);
-        all.push(problem.notified(NoticeKind::Protected, key, text));
+    match &tick.standby {
+        // The active ehos reports what concerns the pool. What this host cannot reach, it reports itself.
+        Some(standby) => {
+            on_standby(standby, &mut all);
+            // This host has another proof.key or condor.host_ip than the active one.
+            let foreign = [PhaseName::Unsigned, PhaseName::Untrusted];
+            nodes(tick, &mut all, |phase| foreign.contains(&phase));
+        }
+        None => of_pool(tick, &mut all),
     }
-    actions(tick, &mut all);
     if tick.exit != 0 {
         let what = match tick.exit {
             code if code == Exit::Failed as u8 => "an action failed, or a source is unknown",
@@ -179,6 +181,35 @@ pub fn of_tick(tick: &TickReport) -> Vec<Problem> {
         let subject = format!("Exit code {}", tick.exit);
         all.push(Problem::new(Level::Error, "failed", subject, text));
     }
+    // The notices of a simulation report its progress.
+    let notices = tick.notices.iter().filter(|_| !tick.simulated);
+    all.extend(notices.map(|text| Problem::new(Level::Note, "note", "Notice", text)));
+    all
+}
+
+fn on_standby(standby: &StandbyReport, all: &mut Vec<Problem>) {
+    let text = &standby.text;
+    let subject = "Standby";
+    all.push(match standby.standby.known() {
+        Some(name) if !name.is_problem() => Problem::new(Level::Note, "standby", subject, text),
+        _ => {
+            let key = format!("standby {}", standby.standby);
+            let problem = Problem::new(Level::Error, "standby", subject, text);
+            problem.notified(NoticeKind::Brake, key, format!("standby: {text}"))
+        }
+    });
+}
+
+/// The problems of the pool.
+fn of_pool(tick: &TickReport, all: &mut Vec<Problem>) {
+    for one in &tick.protected {
+        let kind = &one.what;
+        let key = format!("protected {} {} {}", kind.cloud, kind.flavor, kind.image);
+        let problem = Problem::new(Level::Error, "protected", "Protected mode", &one.text);
+        let text = format!("protected mode: {}", one.text);
+        all.push(problem.notified(NoticeKind::Protected, key, text));
+    }
+    actions(tick, all);
     for brake in &tick.brakes {
         let what = blocked(brake);
         // This brake ends by itself.
@@ -211,7 +242,7 @@ pub fn of_tick(tick: &TickReport) -> Vec<Problem> {
         let problem = Problem::new(Level::Warning, "budget", "Budget", &text);
         all.push(problem.notified(NoticeKind::BudgetSpent, key, format!("budget {text}")));
     }
-    nodes(tick, &mut all);
+    nodes(tick, all, is_unhealthy);
     for cloud in &tick.clouds {
         if let Some(pause) = &cloud.pause {
             let subject = format!("Cloud {} paused", cloud.cloud);
@@ -245,10 +276,6 @@ pub fn of_tick(tick: &TickReport) -> Vec<Problem> {
             text,
         ));
     }
-    // The notices of a simulation report its progress.
-    let notices = tick.notices.iter().filter(|_| !tick.simulated);
-    all.extend(notices.map(|text| Problem::new(Level::Note, "note", "Notice", text)));
-    all
 }
 
 fn unknown_sources(tick: &TickReport, all: &mut Vec<Problem>) {
@@ -332,14 +359,14 @@ pub fn is_unhealthy(phase: PhaseName) -> bool {
 }
 
 /// Unhealthy nodes that ehos keeps.
-fn nodes(tick: &TickReport, all: &mut Vec<Problem>) {
+fn nodes(tick: &TickReport, all: &mut Vec<Problem>, which: impl Fn(PhaseName) -> bool) {
     let mut by_phase: BTreeMap<PhaseName, Vec<&NodeReport>> = BTreeMap::new();
     for node in tick
         .nodes
         .iter()
         .filter(|node| node.decision.is(NodeDecision::Keep))
     {
-        let phase = node.phase.known().filter(|phase| is_unhealthy(*phase));
+        let phase = node.phase.known().filter(|phase| which(*phase));
         if let Some(phase) = phase {
             by_phase.entry(phase).or_default().push(node);
         }
@@ -379,6 +406,42 @@ mod tests {
 
     fn action(result: &str) -> Value {
         json!([{"action": "create", "node": "n", "result": result, "message": "m"}])
+    }
+
+    /// The constant, the alert, the documentation, and the age at which `is_late` changes.
+    #[test]
+    fn late_is_one_number_everywhere() {
+        let read = |path: &str| {
+            let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+            std::fs::read_to_string(root.join(path)).unwrap()
+        };
+        let rules = read("configs/prometheus/ehos.rules.yml");
+        let alert = rules.split("- alert: EhosNoTick\n").nth(1).unwrap();
+        let expression = format!(
+            "expr: time() - ehos_last_tick_timestamp_seconds - ehos_tick_duration_seconds > {LATE_SECONDS}"
+        );
+        assert_eq!(alert.lines().next().unwrap().trim(), expression);
+        let minutes = format!("older than {} minutes", LATE_SECONDS / 60);
+        for page in ["docs/operations.md", "docs/json.md"] {
+            assert!(read(page).contains(&minutes), "{page}");
+        }
+        // The page has no number of its own: it asks for `view.is_late`.
+        let script = read("src/frontend/page/charts.js") + &read("src/frontend/page/index.html");
+        assert!(
+            !script.contains(&LATE_SECONDS.to_string()),
+            "a number of its own"
+        );
+        let tick = TickReport {
+            at: "2026-11-26T12:00:00Z".parse().unwrap(),
+            milliseconds: 20_500,
+            ..TickReport::default()
+        };
+        let after = |seconds: u64| {
+            let age = jiff::SignedDuration::from_secs(i64::try_from(seconds).unwrap());
+            is_late(&tick, tick.at.checked_add(age).unwrap())
+        };
+        assert!(!after(LATE_SECONDS + 20));
+        assert!(after(LATE_SECONDS + 21));
     }
 
     #[test]

@@ -105,6 +105,17 @@ impl Page<'_> {
             let text = format_args!("{}: {}", one.source, one.why);
             self.line(Level::Warning, "unknown", text);
         }
+        if let Some(standby) = &tick.standby {
+            let level = match standby
+                .standby
+                .known()
+                .is_some_and(|name| !name.is_problem())
+            {
+                true => Level::Information,
+                false => Level::Error,
+            };
+            self.line(level, "standby", &standby.text);
+        }
         for one in &tick.protected {
             self.line(Level::Error, "PROTECTED MODE ", &one.text);
         }

@@ -13,7 +13,7 @@ use serde_json::{Map, Value};
 
 use self::resources::{BuilderReport, FloatingIpReport, LeftoverReport};
 use super::TickResult;
-use super::names::{BrakeName, Named, ReasonName};
+use super::names::{BrakeName, Named, ReasonName, StandbyName};
 use scaling::action::FailureKind;
 use scaling::brakes::Brake;
 use scaling::budget::{BudgetSpent, Costs};
@@ -21,6 +21,7 @@ use scaling::failure_tracking::ProtectedKind;
 use scaling::figures::{
     BackoffFigures, CloudFigures, CoreFigures, PolicyFigures, ServerFigures, StartdFigures,
 };
+use scaling::high_availability::Standby;
 use scaling::job_names::{JobQuery, RunningJob};
 use scaling::maintenance::{KeptNodes, PauseEntry, Requests};
 use scaling::names::{ActionName, PhaseName};
@@ -139,6 +140,28 @@ impl From<&Brake> for BrakeReport {
             brake: name,
             text: brake.to_string(),
             stops_creates: brake.stops_creates(),
+            numbers,
+        }
+    }
+}
+
+/// Why this ehos changed nothing: another central manager is active, or may be.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct StandbyReport {
+    pub standby: Named<StandbyName>,
+    /// In a sentence.
+    pub text: String,
+    #[serde(flatten)]
+    pub numbers: Map<String, Value>,
+}
+
+impl From<&Standby> for StandbyReport {
+    fn from(standby: &Standby) -> StandbyReport {
+        let (name, numbers) = tagged(standby, "standby");
+        StandbyReport {
+            standby: name,
+            text: standby.to_string(),
             numbers,
         }
     }
@@ -445,6 +468,9 @@ pub struct TickReport {
     /// Nodes that operators keep.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kept: Option<WithText<KeptNodes>>,
+    /// Another central manager is active, or may be: nothing was done.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub standby: Option<StandbyReport>,
     /// What nothing more is made of.
     pub protected: Vec<WithText<ProtectedKind>>,
     /// Months' budgets that are spent.
@@ -518,6 +544,7 @@ impl TickReport {
             brakes: plan.brakes.iter().map(BrakeReport::from).collect(),
             pauses: plan.pauses.iter().map(WithText::of).collect(),
             kept: plan.kept.as_ref().map(WithText::of),
+            standby: plan.standby.as_ref().map(StandbyReport::from),
             protected: plan.protected.iter().map(WithText::of).collect(),
             budgets_spent: plan.budgets_spent.iter().map(WithText::of).collect(),
             stranded: plan.stranded.as_ref().map(WithText::of),

@@ -11,6 +11,7 @@ pub mod failure_tracking;
 pub mod figures;
 pub mod first_seen;
 pub mod floating_ip;
+pub mod high_availability;
 pub mod idle_time;
 mod index;
 pub mod job_names;

@@ -214,6 +214,30 @@ pub struct PoolView {
     pub negotiator: Observed<NegotiatorView>,
     /// What the answers say of single jobs. For reports only.
     pub jobs: PoolJobs,
+    /// The negotiators of a pool with several central managers; `None` without `condor.high_availability`.
+    pub central_managers: Option<Observed<CentralManagers>>,
+}
+
+/// The negotiators of a pool whose central managers take over from each other.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CentralManagers {
+    /// How often a negotiator updates its ad (`NEGOTIATOR_UPDATE_INTERVAL`).
+    pub update_interval: Duration,
+    /// Each negotiator of which the collector has an ad; after a crash the ad stays for a while.
+    pub negotiators: Vec<NegotiatorAd>,
+}
+
+/// The ad of one negotiator.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NegotiatorAd {
+    /// `Machine`.
+    pub machine: String,
+    /// It runs on the host of this ehos (`FULL_HOSTNAME`).
+    pub is_here: bool,
+    /// The age of the last update (`LastHeardFrom`, on the clock of the collector).
+    pub heard_ago: Duration,
+    /// How long the negotiator has been running (`DaemonStartTime`, on its own clock).
+    pub up_for: Duration,
 }
 
 /// What keeps the negotiator from starting jobs however many nodes there are.

@@ -21,6 +21,7 @@ mod planner;
 mod retiring;
 mod scale_down_pass;
 mod scale_up_pass;
+mod standing_by;
 mod unknown_sources;
 mod unsigned;
 
@@ -42,6 +43,7 @@ use super::failure_tracking::ProtectedKind;
 use super::figures::{
     BackoffFigures, CloudFigures, CoreFigures, PolicyFigures, ServerFigures, StartdFigures,
 };
+use super::high_availability::{Standby, standby};
 use super::job_requirements::RequirementsDigest;
 use super::leftover::LeftoverKind;
 use super::maintenance::{KeptNodes, PauseEntry, Requests};
@@ -300,6 +302,9 @@ pub struct Plan {
     /// Nodes that operators keep; `None` without any.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kept: Option<KeptNodes>,
+    /// Why this ehos changes nothing: another central manager is active, or may be.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub standby: Option<Standby>,
     /// What nothing more is made of, until an operator says so.
     pub protected: Vec<ProtectedKind>,
     /// Months' budgets that are spent.
@@ -391,17 +396,24 @@ pub fn plan(observation: &Observation, policy: &Policy, state: &State) -> Plan {
     let observation = &*observation;
     let mut next = state.at(observation.at);
     let survey = survey(observation, policy, &mut next);
-    let brakes = brakes(observation, policy, &next, &survey);
+    let mut brakes = brakes(observation, policy, &next, &survey);
+    let standby = standby(&observation.pool, policy);
+    if standby.is_some() {
+        // The active ehos deletes nodes, and nothing is done here that this brake could block.
+        brakes.retain(|brake| !matches!(brake, Brake::NodesVanished { .. }));
+    }
     let stranded = stranded(observation, policy, &next, &survey);
     let costs = budget::count(observation.at, policy, &mut next, &survey.nodes, state.now);
     let mut planner = Planner::new(observation, policy, state, next, survey, brakes, costs);
     planner.notices.extend(cut);
+    planner.standby = standby;
     planner.next.vanished = match planner.many_vanished() {
         true => planner.next.vanished.or(Some(planner.next.now)),
         false => None,
     };
-    for pass in passes() {
-        pass(&mut planner);
+    match planner.standby {
+        None => passes().into_iter().for_each(|pass| pass(&mut planner)),
+        Some(_) => planner.stand_by(),
     }
     let mut plan = planner.into_plan();
     plan.window = window;

@@ -127,6 +127,8 @@ settings! {
         clouds: Vec<CloudPolicy> = Vec::new();
         /// The longest time that one request to a cloud takes (`request_timeout`).
         request_timeout: Duration = Duration::from_secs(30);
+        /// The longest time of a tick (`tick_timeout`).
+        tick_timeout: Duration = Duration::from_secs(100);
         /// Schedule windows; the first active one counts.
         schedules: Vec<Window> = Vec::new();
         /// The time zone of months.
@@ -217,6 +219,11 @@ impl CloudPolicy {
     }
 }
 
+/// The addresses of `condor.host_ip`: one for each central manager.
+pub fn addresses(host_ip: &str) -> impl Iterator<Item = &str> {
+    host_ip.split(',').filter(|address| !address.is_empty())
+}
+
 impl Policy {
     /// A policy for `cluster` with every default and no cloud.
     pub fn new(cluster: &str) -> Policy {
@@ -226,10 +233,14 @@ impl Policy {
         }
     }
 
-    /// The central manager of `server`, when that is not the one that is configured here.
+    /// The central manager of `server`, when that is not the one that is configured here. Of several, one in common is
+    /// enough: a pool gets its second central manager while nodes run.
     pub fn other_condor_host<'s>(&self, server: &'s OwnedServer) -> Option<&'s str> {
         let ours = self.condor_host.as_deref()?;
-        server.condor_host().filter(|host| *host != ours)
+        let is_ours = |host: &str| addresses(ours).any(|own| own == host);
+        server
+            .condor_host()
+            .filter(|host| !addresses(host).any(is_ours))
     }
 
     /// How old a node of this cloud may get.
@@ -266,4 +277,50 @@ pub fn retires_after(max_lifetime: Duration, node: &NodeId) -> Duration {
     let draw = Sha256::digest(node.0.as_bytes());
     let draw = draw.first().copied().unwrap_or_default();
     max_lifetime - max_lifetime / (8 * 256) * u32::from(draw)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::observation::{
+        METADATA_CONDOR_HOST, NodeId, ServerRecord, ServerStatus, execute_metadata,
+    };
+    use super::*;
+
+    #[test]
+    fn one_central_manager_in_common_makes_a_node_ours() {
+        let other = |ours: &str, host: &str| {
+            let mut metadata = execute_metadata("p", &NodeId("n".to_owned()), "f", "i");
+            metadata.insert(METADATA_CONDOR_HOST.to_owned(), host.to_owned());
+            let record = ServerRecord {
+                id: "s".to_owned(),
+                name: "n".to_owned(),
+                status: ServerStatus::Active,
+                nova_status: None,
+                deleting: false,
+                age: Duration::ZERO,
+                metadata,
+                fault: None,
+                volumes: Vec::new(),
+                zone: None,
+                addresses: Vec::new(),
+            };
+            let server = OwnedServer::recognise(record, "p").unwrap();
+            let policy = Policy {
+                condor_host: Some(ours.to_owned()),
+                ..Policy::new("p")
+            };
+            policy.other_condor_host(&server).map(str::to_owned)
+        };
+        let both = "10.0.0.1,10.0.0.2";
+        for (ours, host) in [
+            ("10.0.0.1", "10.0.0.1"),
+            (both, both),
+            (both, "10.0.0.2"),
+            ("10.0.0.1", both),
+        ] {
+            assert_eq!(other(ours, host), None, "{ours} {host}");
+        }
+        assert_eq!(other(both, "10.0.0.3").as_deref(), Some("10.0.0.3"));
+        assert_eq!(other("10.0.0.1", "10.0.0.11").as_deref(), Some("10.0.0.11"));
+    }
 }

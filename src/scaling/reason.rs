@@ -97,6 +97,7 @@ pub enum Reason {
     Paused "paused" { pause: Box<PauseEntry> } => "scale-down paused: {}", pause.words();
     DrainRequestWaiting "drain_request_waiting" { by: String } =>
         "drain requested by {by}; waits until other nodes are replaced";
+    StandbyKeeps "standby_keeps" => "standby: the active ehos decides";
     Braked "braked" { brake: String } => "scale-down blocked by a brake: {brake}";
     MaxActions "max_actions" { max_actions: u64 } =>
         "scale-down delayed: max_actions {max_actions} per minute reached";
@@ -223,6 +224,7 @@ pub enum Reason {
     Refused "left_unclaimed" { jobs: u64 } =>
         "{jobs} still idle although a free slot is large enough; no node is created for them until one starts \
          (condor_q -better-analyze shows the cause)";
+    Standby "standby" { jobs: u64 } => "{jobs} waiting; the active ehos creates their nodes, this one is on standby";
     NothingMade "nothing_created" { jobs: u64, brake: String } => "{jobs} waiting, creates blocked by a brake: {brake}";
 }
 }

@@ -607,6 +607,106 @@ mod tests {
         }
     }
 
+    /// The names under which serde writes the fields of the structures in these sources, but for those that it flattens.
+    fn fields(sources: &[&str]) -> Vec<String> {
+        let mut names = Vec::new();
+        for file in sources {
+            let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+                .join("../scaling")
+                .join(file);
+            let text = fs::read_to_string(path).unwrap();
+            let text = text.split("#[cfg(test)]").next().unwrap().to_owned();
+            let (mut attributes, mut is_serialized) = (String::new(), false);
+            for line in text.lines().map(str::trim) {
+                match line
+                    .strip_prefix("pub ")
+                    .and_then(|rest| rest.split_once(": "))
+                {
+                    _ if line.starts_with("pub struct ") => {
+                        is_serialized = attributes.contains("Serialize");
+                        attributes.clear();
+                    }
+                    Some((name, _)) if !name.contains(['(', ' ']) => {
+                        let renamed = attributes.split_once("rename = \"");
+                        let renamed = renamed.and_then(|(_, rest)| rest.split('"').next());
+                        let is_there =
+                            !attributes.contains("flatten") && !attributes.contains("serde(skip)");
+                        if is_serialized && is_there {
+                            names.push(renamed.unwrap_or(name).to_owned());
+                        }
+                        attributes.clear();
+                    }
+                    _ if line.starts_with("///") => {}
+                    _ if line.is_empty() || line == "}" => attributes.clear(),
+                    _ => attributes += line,
+                }
+            }
+        }
+        names
+    }
+
+    /// The keys in a document that have a value.
+    fn filled(value: &serde_json::Value, keys: &mut std::collections::BTreeSet<String>) {
+        use serde_json::Value;
+        let is_empty = |value: &Value| match value {
+            Value::Null => true,
+            Value::Array(list) => list.is_empty(),
+            Value::Object(object) => object.is_empty(),
+            _ => false,
+        };
+        match value {
+            Value::Object(object) => {
+                keys.extend(
+                    object
+                        .iter()
+                        .filter(|(_, value)| !is_empty(value))
+                        .map(|(key, _)| key.clone()),
+                );
+                object.values().for_each(|value| filled(value, keys));
+            }
+            Value::Array(list) => list.iter().for_each(|value| filled(value, keys)),
+            _ => {}
+        }
+    }
+
+    /// tests/fixtures/layout-2 is what this layout's program has written, with each field filled. `EHOS_BLESS=1` writes it
+    /// anew, from what is there: a new field is put in by hand first.
+    #[test]
+    fn a_state_of_this_layout_is_read_whole_and_written_the_same() {
+        let fixture = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("../../tests/fixtures/layout-2")
+            .join(FILE);
+        let text = fs::read_to_string(&fixture).unwrap();
+        let dir = written(&text);
+        let loaded = load(dir.path(), true).unwrap();
+        assert_eq!(loaded.notice, None);
+        save(dir.path(), &loaded.state).unwrap();
+        let again = fs::read_to_string(dir.path().join(FILE)).unwrap();
+        if std::env::var_os("EHOS_BLESS").is_some() {
+            fs::write(&fixture, &again).unwrap();
+        }
+        assert_eq!(again.trim(), fs::read_to_string(&fixture).unwrap().trim());
+        let mut keys = std::collections::BTreeSet::new();
+        filled(&serde_json::from_str(&again).unwrap(), &mut keys);
+        let fields = fields(&[
+            "state.rs",
+            "state/node.rs",
+            "totals.rs",
+            "zones.rs",
+            "pace.rs",
+        ]);
+        assert!(fields.len() > 60, "{fields:?}");
+        let missing: Vec<&String> = fields
+            .iter()
+            .filter(|field| !keys.contains(*field))
+            .collect();
+        assert!(
+            missing.is_empty(),
+            "no value in {}: {missing:?}",
+            fixture.display()
+        );
+    }
+
     #[test]
     fn a_newer_version_is_neither_read_nor_touched() {
         let dir = written("{\"version\": 3, \"state\": {\"strange\": true}}");

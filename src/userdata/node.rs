@@ -17,7 +17,7 @@ use scaling::action::{Failure, FailureKind, Intent};
 use scaling::observation::{
     METADATA_TOKEN_ID, METADATA_TOKEN_IDENTITY, METADATA_TOKEN_LIFETIME, NodeId,
 };
-use scaling::policy::{Policy, retires_after};
+use scaling::policy::{Policy, addresses, retires_after};
 use scaling::reason::format_duration;
 use scaling::sender;
 use system::deadline::Deadline;
@@ -44,13 +44,15 @@ struct NodeToken {
     identity: Option<String>,
 }
 
-/// HTCondor's connection broker on the central manager: its collector, on the port of all its daemons.
+/// HTCondor's connection broker on each central manager: its collector, on the port of all its daemons.
 fn broker(host_ip: &str) -> String {
     const PORT: u16 = 9618;
-    match host_ip.parse::<Ipv6Addr>() {
+    let with_port = |host: &str| match host.parse::<Ipv6Addr>() {
         Ok(address) => format!("[{address}]:{PORT}"),
-        Err(_) => format!("{host_ip}:{PORT}"),
-    }
+        Err(_) => format!("{host}:{PORT}"),
+    };
+    let all: Vec<String> = addresses(host_ip).map(with_port).collect();
+    all.join(", ")
 }
 
 fn failure(message: String) -> Failure {
@@ -277,6 +279,12 @@ impl<'a> NodeUserData<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn each_of_several_central_managers_is_a_broker() {
+        assert_eq!(broker("10.0.0.1,fd00::2"), "10.0.0.1:9618, [fd00::2]:9618");
+        assert_eq!(broker("cm.example.org"), "cm.example.org:9618");
+    }
 
     #[test]
     fn a_node_with_a_lifetime_is_told_when_it_is_over() {

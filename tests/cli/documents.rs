@@ -89,6 +89,64 @@ fn every_test_that_faults_md_names_is_there() {
     assert!(named > 400, "only {named} are named");
 }
 
+/// The first cells of the tables below these headings.
+fn rows_below(page: &str, headings: &[&str]) -> Vec<String> {
+    let mut is_below = false;
+    let mut rows = Vec::new();
+    let mut lines = page.lines().peekable();
+    while let Some(line) = lines.next() {
+        if let Some(heading) = line.strip_prefix('#') {
+            is_below = headings.contains(&heading.trim_start_matches('#').trim());
+        }
+        // The line below the head of a table is made of dashes.
+        let is_head = lines.peek().is_some_and(|next| next.starts_with("| ---"));
+        if is_below && line.starts_with("| ") && !line.starts_with("| ---") && !is_head {
+            let cell = line.trim_matches('|').split(" | ").next().unwrap();
+            rows.push(cell.trim().to_owned());
+        }
+    }
+    rows
+}
+
+#[test]
+fn every_incident_of_the_runbook_is_made_by_a_test() {
+    let read = |page: &str| fs::read_to_string(project().join(page)).unwrap();
+    let incidents = rows_below(
+        &read("docs/operations.md"),
+        &[
+            "Nothing scales",
+            "Jobs wait",
+            "Brakes",
+            "Limits",
+            "Unknown sources",
+            "Nodes in unusual phases",
+            "Back up and restore",
+        ],
+    );
+    let page = read("tests/README.md");
+    let made = rows_below(&page, &["Incidents of the runbook"]);
+    assert!(incidents.len() > 50, "{incidents:?}");
+    assert_eq!(made, incidents, "in the order of docs/operations.md");
+    let sources = sources_of_all();
+    let tests = all_tests(&sources);
+    let (_, table) = page.split_once("## Incidents of the runbook").unwrap();
+    for row in table
+        .lines()
+        .filter(|line| line.starts_with("| `") || line.starts_with("| "))
+    {
+        let names = row
+            .rsplit(" | ")
+            .next()
+            .unwrap()
+            .split('`')
+            .skip(1)
+            .step_by(2);
+        for name in names.filter(|name| name.contains("_") && name.len() > 20) {
+            assert!(exists(&tests, name), "there is no test {name}: {row}");
+        }
+    }
+}
+
 #[test]
 fn every_test_that_the_design_rules_name_is_there() {
     let sources = sources_of_all();

@@ -58,6 +58,7 @@ mod simulate;
 mod simulate_output;
 mod state_directory;
 mod status;
+mod upgrade;
 mod usage;
 mod user_data;
 mod why;

@@ -12,6 +12,7 @@ mod builders;
 mod corpus;
 mod deleted_ads;
 mod economy;
+mod high_availability;
 mod hostile_nodes;
 mod hostile_users;
 mod interrupted;

@@ -300,6 +300,7 @@ impl Small {
             schedds: schedds.collect(),
             negotiator: Observed::Known(NegotiatorView::default()),
             jobs: PoolJobs::default(),
+            central_managers: None,
         };
         let observation = Observation {
             at,

@@ -181,6 +181,7 @@ impl Ehos {
                 schedds: BTreeMap::from([(SCHEDD.to_owned(), Observed::Known(schedd(site)))]),
                 negotiator: Observed::Known(NegotiatorView::default()),
                 jobs: PoolJobs::default(),
+                central_managers: None,
             },
             clouds,
             matches: Matches::default(),

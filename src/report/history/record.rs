@@ -70,6 +70,9 @@ pub struct Record {
     /// Nodes that operators keep, in a sentence.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kept: Option<String>,
+    /// Why this ehos changed nothing, in a sentence.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub standby: Option<String>,
     /// Kinds of node in protected mode, in sentences.
     pub protected: Vec<String>,
     /// Budgets that are spent, in sentences.
@@ -296,6 +299,7 @@ impl Record {
                 .iter()
                 .map(|one| one.text.clone())
                 .collect(),
+            standby: now.standby.as_ref().map(|one| one.text.clone()),
             stranded: now.stranded.as_ref().map(|one| one.text.clone()),
             notices: now.notices.iter().take(NOTICES).cloned().collect(),
             groups: waiting

@@ -297,3 +297,29 @@ fn a_history_of_the_first_layout_is_read() {
         assert_eq!(found.as_deref(), Some(value), "{path}");
     }
 }
+
+/// tests/fixtures/layout-2 is what this layout's program has written, with each optional field filled: nothing of it is lost.
+#[test]
+fn a_history_of_this_layout_is_read_whole() {
+    let folder = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../../tests/fixtures/layout-2/history"
+    );
+    let folder = std::path::Path::new(folder);
+    let value = |text: &str| -> serde_json::Value { serde_json::from_str(text).unwrap() };
+    let text = std::fs::read_to_string(folder.join(LAST)).unwrap();
+    let read = serde_json::to_value(last(folder).unwrap().unwrap()).unwrap();
+    assert_eq!(read, value(&text));
+    let text = std::fs::read_to_string(folder.join("2027-01-15.jsonl")).unwrap();
+    let written: Vec<serde_json::Value> = text.lines().map(value).collect();
+    assert_eq!(
+        serde_json::to_value(records(folder)).unwrap(),
+        serde_json::json!(written)
+    );
+    let fields = written.last().unwrap().as_object().unwrap();
+    let empty = fields
+        .iter()
+        .filter(|(_, value)| value.is_null() || value.as_array().is_some_and(Vec::is_empty));
+    let empty: Vec<&String> = empty.map(|(name, _)| name).collect();
+    assert!(empty.is_empty(), "no value: {empty:?}");
+}

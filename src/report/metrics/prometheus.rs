@@ -70,6 +70,11 @@ fn of_tick(text: &mut Text, now: &TickReport) {
         "Sources of a kind that did not answer in the last tick.",
         unseen.into_iter().map(|(kind, n)| ([("source", kind)], n)),
     );
+    text.value(
+        "ehos_active",
+        "Whether this ehos acts: 0 beside a central manager that is not active.",
+        Some(u8::from(now.standby.is_none())),
+    );
     let none = BrakeName::ALL.iter().map(|name| (name.to_string(), 0));
     let mut brakes: BTreeMap<String, u8> = none.collect();
     brakes.extend(now.brakes.iter().map(|one| (one.brake.to_string(), 1)));

@@ -78,6 +78,14 @@ pub fn table(snapshot: &TickReport, now: Timestamp, view: &View) -> String {
     for one in &snapshot.pauses {
         page.entry("paused", &one.text, Style::Warn);
     }
+    if let Some(standby) = &snapshot.standby
+        && standby
+            .standby
+            .known()
+            .is_some_and(|name| !name.is_problem())
+    {
+        page.entry("standby", &standby.text, Style::Plain);
+    }
     for notice in &snapshot.notices {
         page.entry("note", notice, Style::Plain);
     }

@@ -63,6 +63,7 @@ impl<'a> Planner<'a> {
             leftovers: self.leftovers,
             floating_ips: self.floating_ips,
             brakes: self.brakes,
+            standby: self.standby,
             budgets_spent: self.budgets_spent,
             cost: self.costs.known(policy).then_some(self.costs),
             actions: self.actions.all,
@@ -168,7 +169,10 @@ impl<'a> Planner<'a> {
         notices.extend(self.older_images());
         notices.extend(self.retiring());
         notices.extend(self.next.full_zones(self.policy));
-        notices.extend(self.found());
+        // On standby the active ehos creates the nodes, and each is adopted.
+        if self.standby.is_none() {
+            notices.extend(self.found());
+        }
         notices
     }
 

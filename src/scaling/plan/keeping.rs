@@ -77,6 +77,9 @@ impl Planner<'_> {
             Phase::Unsigned { counts } => Reason::Unsigned { counts: *counts },
             Phase::Untrusted => self.untrusted(node, age),
             Phase::Failed { .. } | Phase::Lost { .. } if !node.cloud_known => Reason::CloudUnknown,
+            Phase::Failed { .. } | Phase::Lost { .. } if self.standby.is_some() => {
+                Reason::StandbyKeeps
+            }
             Phase::Failed { .. } | Phase::Lost { .. } => self.actions.used_up(),
         }
     }

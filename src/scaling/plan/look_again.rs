@@ -24,6 +24,9 @@ const SHORT_PERIOD: Duration = Duration::from_secs(20);
 impl Planner<'_> {
     /// How long it takes until the first of: a surplus node reaches `idle_timeout`, a drain that was accepted is seen, a node that jobs wait for may have joined, the collector has been up for `collector_grace`.
     pub(super) fn look_again(&self) -> Option<Duration> {
+        if self.standby.is_some() {
+            return None;
+        }
         let nodes = self.nodes.iter();
         let of_nodes = nodes.filter_map(|node| self.node_changes_in(node));
         let new = self.new_nodes.first().map(|_| FIRST_BOOT_LOOK);

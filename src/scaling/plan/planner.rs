@@ -8,6 +8,7 @@ use super::{Action, BuilderEntry, FloatingIpEntry, LeftoverEntry, NodeDecision};
 use crate::action::{CloudAction, PoolAction};
 use crate::brakes::Brake;
 use crate::budget::{BudgetSpent, Costs};
+use crate::high_availability::Standby;
 use crate::job_requirements::{self, JobFault, JobGroupKey, MatchAnswer};
 use crate::limits::Planned;
 use crate::node::{Node, Phase};
@@ -286,6 +287,8 @@ pub(super) struct Planner<'a> {
     /// The largest request first.
     pub(super) groups: Vec<JobGroup>,
     pub(super) brakes: Vec<Brake>,
+    /// Another central manager is active, or may be.
+    pub(super) standby: Option<Standby>,
     pub(super) costs: Costs,
     pub(super) budgets_spent: Vec<BudgetSpent>,
     pub(super) counts: Counts,
@@ -330,6 +333,7 @@ impl<'a> Planner<'a> {
             nodes: nodes.collect(),
             groups: Vec::new(),
             brakes,
+            standby: None,
             budgets_spent: costs.spent(policy),
             costs,
             counts,

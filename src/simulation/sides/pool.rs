@@ -51,6 +51,7 @@ impl Pool for SimulatedPool<'_> {
                 query: None,
                 running: running(&world),
             },
+            central_managers: None,
         }
     }
 

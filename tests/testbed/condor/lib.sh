@@ -24,7 +24,7 @@ spawn() {
     local name=$1 host=$2; shift 2
     mkdir -p "$PIDS" "$ROOT/srv/testbed/$name"
     rm -f "$PIDS/$name"
-    printf '127.0.0.1 %s\n127.0.0.1 localhost\n' "$host" >"$ROOT/srv/testbed/$name/hosts"
+    printf '%s\n127.0.0.1 localhost\n' "${HOSTS:-127.0.0.1 $host}" >"$ROOT/srv/testbed/$name/hosts"
     # shellcheck disable=SC2016
     env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin "$@" \
         setsid unshare --mount --uts --pid --ipc --fork --kill-child \

@@ -1,0 +1,342 @@
+//! README.md and docs/quickstart.md, walked as a new user: the very commands of their code blocks, in order, on a bare machine
+//! that has a clone, the binary and an entry of clouds.yaml.
+//!
+//! Each block has a place here. One that has none fails the test: a page cannot get a command that nobody has run.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use crate::machines::{Answer, Nova, Server, Testbed, run, step};
+
+const MACHINE: &str = "walked-bare";
+const USER: &str = "newcomer";
+/// The entry of clouds.yaml that the quick start uses.
+const CLOUD: &str = "ehos-appcred";
+
+/// The code blocks of a page: lines that are indented by four columns, not by more, which is output.
+fn blocks(page: &str) -> Vec<String> {
+    let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(page)).unwrap();
+    let mut blocks: Vec<String> = Vec::new();
+    let mut is_open = false;
+    for line in text.lines() {
+        let command = line
+            .strip_prefix("    ")
+            .filter(|rest| !rest.starts_with("    "));
+        match command.filter(|rest| !rest.is_empty()) {
+            Some(command) if is_open => {
+                let block = blocks.last_mut().unwrap();
+                *block += "\n";
+                *block += command;
+            }
+            Some(command) => blocks.push(command.to_owned()),
+            None => {}
+        }
+        is_open = command.is_some();
+    }
+    blocks
+}
+
+/// What becomes of a block.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Place {
+    /// Not run here, with the reason.
+    Elsewhere(&'static str),
+    /// On the bare machine, in the clone.
+    Bare,
+    /// On the central manager, as the user that logs in.
+    Manager,
+    /// There too, for a few seconds: it follows.
+    Follows,
+}
+
+/// The blocks of docs/quickstart.md, by their first words.
+const QUICKSTART: [(&str, Place); 10] = [
+    (
+        "openstack application credential create",
+        Place::Elsewhere("the testbed has one"),
+    ),
+    ("cargo build", Place::Elsewhere("scripts/test has built it")),
+    ("ehos config init", Place::Bare),
+    ("ehos cloud setup", Place::Bare),
+    ("ehos check", Place::Bare),
+    ("ehos image build", Place::Bare),
+    ("ehos master deploy", Place::Bare),
+    ("condor_submit", Place::Manager),
+    ("journalctl -fu ehos", Place::Follows),
+    ("condor_status", Place::Manager),
+];
+
+/// Those of README.md.
+const README: [(&str, Place); 5] = [
+    (
+        "$ ehos tick --dry-run",
+        Place::Elsewhere("scripts/demo prints it"),
+    ),
+    (
+        "scripts/demo",
+        Place::Elsewhere("scripts/demo has its own test"),
+    ),
+    (
+        "ehos config init",
+        Place::Elsewhere("the five commands of the quick start"),
+    ),
+    ("sudo -u ehos ehos status --watch", Place::Follows),
+    (
+        "daemon:",
+        Place::Elsewhere("a configuration, which tests/cli checks"),
+    ),
+];
+
+fn placed(page: &str, places: &[(&str, Place)]) -> Vec<(String, Place)> {
+    let place = |block: String| {
+        let found = places.iter().find(|(begin, _)| block.starts_with(begin));
+        let place = found
+            .unwrap_or_else(|| panic!("{page}: nobody runs this:\n{block}"))
+            .1;
+        (block, place)
+    };
+    blocks(page).into_iter().map(place).collect()
+}
+
+/// Runs without a testbed: each command of the pages has a place, and both have the same five.
+#[test]
+fn every_command_of_the_pages_has_a_place() {
+    let quick = placed("docs/quickstart.md", &QUICKSTART);
+    for (begin, _) in QUICKSTART {
+        assert!(
+            quick.iter().any(|(block, _)| block.starts_with(begin)),
+            "{begin}"
+        );
+    }
+    let five: Vec<String> = quick
+        .iter()
+        .filter(|(_, place)| *place == Place::Bare)
+        .map(|(block, _)| block.replace(CLOUD, "MY_CLOUD"))
+        .collect();
+    let readme = placed("README.md", &README);
+    let of_readme = readme
+        .iter()
+        .find(|(block, _)| block.starts_with("ehos config init"));
+    assert_eq!(of_readme.unwrap().0, five.join("\n"));
+}
+
+struct Walk {
+    testbed: Testbed,
+    nova: Nova,
+    pool: Option<String>,
+}
+
+impl Walk {
+    fn begin() -> Option<Walk> {
+        let testbed = Testbed::find()?;
+        let nova = Nova::new(&testbed.dir);
+        let walk = Walk {
+            testbed,
+            nova,
+            pool: None,
+        };
+        walk.clear();
+        step("boots a bare machine");
+        let message = "#cloud-config\nfinal_message: The EHOS vm is up after $UPTIME seconds\n";
+        walk.testbed.boot(MACHINE, "Debian 13", message);
+        let root = env!("CARGO_MANIFEST_DIR");
+        let mut pack = Command::new("tar");
+        pack.args(["-C", root, "-c", "scripts", "systemd", "configs"]);
+        let clone = run(&mut pack, b"");
+        assert_eq!(clone.code, 0, "{}", clone.stderr);
+        walk.root(
+            &format!("useradd --create-home --shell /bin/bash {USER}"),
+            b"",
+        );
+        walk.bare(
+            "mkdir -p ehos/target/release .config/openstack && tar -x -C ehos",
+            clone.stdout.as_bytes(),
+        )
+        .ok();
+        let binary = fs::read(env!("CARGO_BIN_EXE_ehos")).unwrap();
+        walk.bare(
+            "cat >ehos/target/release/ehos && chmod 755 ehos/target/release/ehos",
+            &binary,
+        )
+        .ok();
+        let clouds = fs::read(walk.testbed.dir.join("openstack/clouds.yaml")).unwrap();
+        walk.bare("umask 077; cat >.config/openstack/clouds.yaml", &clouds)
+            .ok();
+        walk.bare(
+            "mkdir -m 700 .ssh && ssh-keygen -q -t ed25519 -N '' -f .ssh/id_ed25519",
+            b"",
+        )
+        .ok();
+        Some(walk)
+    }
+
+    fn root(&self, script: &str, stdin: &[u8]) -> Answer {
+        self.testbed.exec(MACHINE, &["sh", "-c", script], stdin)
+    }
+
+    /// As the new user, at home.
+    fn bare(&self, script: &str, stdin: &[u8]) -> Answer {
+        self.testbed
+            .exec(MACHINE, &["su", "-", USER, "-c", script], stdin)
+    }
+
+    /// As the new user, in the clone.
+    fn in_clone(&self, block: &str) -> Answer {
+        // The alias of the page, for a shell that is not interactive.
+        self.bare(
+            &format!("cd ehos && ehos() {{ target/release/ehos \"$@\"; }} && {block}"),
+            b"",
+        )
+    }
+
+    /// The edit that the page asks for, and quick timers.
+    fn edit(&mut self) {
+        let daemon = "daemon: {idle_timeout: 20s, collector_grace: 10s, negotiation_cycle: 6s, nodes_max: 3}";
+        self.bare(
+            &format!(
+                "mkdir -p ehos/configs/ehos.d && echo '{daemon}' >ehos/configs/ehos.d/30-edit.yaml"
+            ),
+            b"",
+        )
+        .ok();
+        let show = self.in_clone("ehos config show | grep -m1 'cluster'").ok();
+        let word = |word: &&str| word.starts_with("pool-");
+        let pool = show.split([' ', '"', '\n', '`']).find(word);
+        self.pool = Some(
+            pool.unwrap_or_else(|| panic!("no pool id: {show}"))
+                .to_owned(),
+        );
+    }
+
+    fn ours(&self) -> Vec<Server> {
+        let mut servers = self.nova.servers();
+        servers.retain(|server| {
+            let pool = server.metadata.get("ehos_cluster");
+            server.name == MACHINE || (pool.is_some() && pool == self.pool.as_ref())
+        });
+        servers
+    }
+
+    fn clear(&self) {
+        for server in self.ours() {
+            self.nova.delete(&server.id);
+        }
+        let Some(pool) = &self.pool else { return };
+        let property = format!("ehos_cluster={pool}");
+        let list = [
+            "image",
+            "list",
+            "--property",
+            &property,
+            "-f",
+            "value",
+            "-c",
+            "ID",
+        ];
+        for image in self.testbed.openstack(&list).lines() {
+            self.testbed.openstack(&["image", "delete", image]);
+        }
+    }
+
+    fn wait(&self, what: &str, seconds: u64, reached: impl Fn() -> bool) {
+        step(&format!("waits until {what}"));
+        let end = Instant::now() + Duration::from_secs(seconds);
+        while !reached() {
+            assert!(Instant::now() < end, "never: {what}");
+            std::thread::sleep(Duration::from_secs(2));
+        }
+    }
+}
+
+impl Drop for Walk {
+    fn drop(&mut self) {
+        self.clear();
+    }
+}
+
+/// The words of a page's shell line, without its comment.
+fn without_comment(line: &str) -> &str {
+    line.split("  #").next().unwrap_or(line).trim()
+}
+
+#[test]
+fn the_pages_are_walked_from_first_line_to_last() {
+    let Some(mut walk) = Walk::begin() else {
+        return;
+    };
+    let mut login = String::new();
+    for (block, place) in placed("docs/quickstart.md", &QUICKSTART) {
+        let on_manager = |command: &str| {
+            let quoted = command.replace('\'', "'\\''");
+            walk.in_clone(&format!("{login} -o BatchMode=yes '{quoted}'"))
+        };
+        step(&format!("{place:?}: {block}"));
+        match place {
+            Place::Elsewhere(_) => {}
+            Place::Bare => {
+                let answer = walk.in_clone(&block);
+                println!("{}{}", answer.stdout, answer.stderr);
+                // Warnings of steps that are still to come.
+                let is_check = block == "ehos check";
+                assert!(
+                    answer.code == 0 || (is_check && answer.code == 1),
+                    "{answer:#?}"
+                );
+                if block.starts_with("ehos config init") {
+                    walk.edit();
+                }
+                let line = answer.stdout.lines().map(str::trim);
+                if let Some(ssh) = line.filter_map(|line| line.strip_prefix("log in:")).next() {
+                    login = ssh.trim().to_owned();
+                }
+            }
+            Place::Manager => {
+                assert!(login.starts_with("ssh "), "no login was printed");
+                on_manager(&block).ok();
+            }
+            Place::Follows => {
+                let answer = on_manager(&format!("timeout 20 sudo {block}"));
+                assert!(answer.stdout.contains("queue"), "{answer:#?}");
+            }
+        }
+    }
+    let on_manager =
+        |command: &str| walk.in_clone(&format!("{login} -o BatchMode=yes '{command}'"));
+    walk.wait("both jobs have run", 300, || {
+        let done = on_manager("condor_history -af JobStatus ExitCode").stdout;
+        done.lines().filter(|line| line.trim() == "4 0").count() == 2
+    });
+    // README: the commands of every day.
+    let node = on_manager("sudo -u ehos ehos status -o json").ok();
+    let node: serde_json::Value = serde_json::from_str(&node).unwrap();
+    let node = node["nodes"][0]["node"].as_str().map(str::to_owned);
+    for (block, place) in placed("README.md", &README) {
+        if place != Place::Follows {
+            continue;
+        }
+        for line in block.lines().map(without_comment) {
+            let line = match &node {
+                Some(node) => line.replace("NODE", node),
+                None if line.contains("NODE") => continue,
+                None => line.to_owned(),
+            };
+            let answer = on_manager(&format!("timeout 5 sudo sh -c \"{line}\""));
+            println!("{line}: {}\n{}", answer.code, answer.stdout);
+            assert!(
+                [0, 1, 124].contains(&answer.code) && !answer.stdout.is_empty(),
+                "{line}: {answer:#?}"
+            );
+        }
+    }
+    walk.wait("all nodes are gone", 300, || {
+        let execute = |server: &&Server| {
+            server
+                .metadata
+                .get("ehos_role")
+                .is_some_and(|role| role == "execute")
+        };
+        walk.ours().iter().filter(execute).count() == 0
+    });
+}
