@@ -2,6 +2,7 @@
 
 pub mod layout;
 mod read;
+pub mod sheet;
 mod table;
 
 pub use read::{Error, last};
