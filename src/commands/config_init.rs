@@ -180,12 +180,13 @@ fn choices(
         Ok(images) => choice::base_image(images),
         Err(error) => (Choice::none("base_image", true, error.to_string()), None),
     };
-    let mut volume = None;
+    let mut more: Vec<Choice> = Vec::new();
     let flavor = compute::flavors(session, deadline)
         .map(|flavors| {
             let ram_mb = mebibytes(args.min_ram);
             let chosen = choice::flavor(&flavors.read, args.min_cores, ram_mb, image);
-            volume = choice::boot_volume(&flavors.read, &chosen, image);
+            more.extend(choice::family(&flavors.read, &chosen));
+            more.extend(choice::boot_volume(&flavors.read, &chosen, image));
             chosen
         })
         .unwrap_or_else(silent("flavor", true));
@@ -199,7 +200,7 @@ fn choices(
         .map(|groups| choice::security_group(&groups))
         .unwrap_or_else(silent("security_groups", false));
     let mut choices = vec![image_choice, flavor];
-    choices.extend(volume);
+    choices.extend(more);
     choices.extend([network, key, group]);
     choices
 }

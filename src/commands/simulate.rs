@@ -17,7 +17,7 @@ use config::Config;
 use keys::duration;
 use replay::comparison::Comparison;
 use replay::model::Model;
-use replay::rule::peers::lower_bound;
+use replay::rule::peers::LowerBound;
 use replay::workload::{Format, ReadOptions, Workload, read};
 use runs::{Change, Peers, Runner};
 use system::environment::Environment;
@@ -52,7 +52,7 @@ pub fn run(
     };
     let clouds = site::clouds(args, &config, environment)?;
     let model = model(args, &config, environment)?;
-    let bound = lower_bound(&workload, &clouds);
+    let bound = LowerBound::new(&workload, &clouds);
     let runner = Runner {
         workload: &workload,
         clouds: &clouds,

@@ -207,6 +207,39 @@ pub fn flavor(
     }
 }
 
+/// Larger nodes are kept by single jobs for long.
+const FAMILY_CORES_MAX: u64 = 16;
+
+/// The flavors with as much memory for each core as the chosen one, from its size on: nodes of several sizes. The
+/// configuration has them as a comment only, because `nodes_max` and quotas of instances count nodes, not cores.
+pub fn family(flavors: &[NamedFlavor], chosen: &Choice) -> Option<Choice> {
+    let value = chosen.value.as_deref()?;
+    let is_it = |named: &&NamedFlavor| named.name == value || named.flavor.id == value;
+    let first = flavors.iter().find(is_it)?;
+    let is_alike = |named: &&NamedFlavor| {
+        let (one, other) = (&first.flavor, &named.flavor);
+        one.ram_mb.checked_mul(other.vcpus) == other.ram_mb.checked_mul(one.vcpus)
+            && (one.vcpus..=FAMILY_CORES_MAX).contains(&other.vcpus)
+            && one.gpus == other.gpus
+            && first.root_disk_gb.min(1) == named.root_disk_gb.min(1)
+            && can_be_named(&named.name)
+    };
+    let mut alike: Vec<&NamedFlavor> = flavors.iter().filter(is_alike).collect();
+    alike.sort_by_key(|named| (named.flavor.vcpus, named.flavor.disk_gb, &named.name));
+    alike.dedup_by_key(|named| named.flavor.vcpus);
+    (alike.len() > 1).then(|| Choice {
+        key: "flavors",
+        value: Some(yaml::list(alike.iter().map(|named| named.name.as_str()))),
+        why: format!(
+            "the same memory for each core as {}; in place of `flavor`, with `node_allocation: cheapest` and \
+             `straggler_overhead: 0.15` under `daemon`, they cost less for jobs of different run times (`ehos simulate`, \
+             docs/choosing.md); raise nodes_max with them",
+            first.name
+        ),
+        needed: false,
+    })
+}
+
 /// The volume that nodes boot from, where the chosen flavor has no disk.
 pub fn boot_volume(
     flavors: &[NamedFlavor],
@@ -482,6 +515,43 @@ mod tests {
             "one with a disk goes before"
         );
         assert_eq!(boot_volume(&mixed, &chosen, Some(&picture)), None);
+    }
+
+    #[test]
+    fn the_family_of_a_flavor_has_its_memory_for_each_core() {
+        let make = |(name, vcpus, ram_mb, disk_gb): &(&str, u64, u64, u64)| NamedFlavor {
+            name: (*name).to_owned(),
+            flavor: Flavor {
+                id: format!("id of {name}"),
+                vcpus: *vcpus,
+                ram_mb: *ram_mb,
+                disk_gb: *disk_gb,
+                gpus: 0,
+            },
+            root_disk_gb: *disk_gb,
+        };
+        let all = [
+            ("huge", 32, 65536, 80),
+            ("large", 8, 16384, 80),
+            ("diskless", 4, 8192, 0),
+            ("fat", 2, 8192, 20),
+            ("medium", 2, 4096, 20),
+            ("roomy", 2, 4096, 40),
+            ("small", 1, 2048, 10),
+        ];
+        let flavors: Vec<NamedFlavor> = all.iter().map(make).collect();
+        let family = |of: &str| {
+            let chosen = Choice {
+                value: Some(of.to_owned()),
+                ..Choice::none("flavor", true, String::new())
+            };
+            super::family(&flavors, &chosen).and_then(|family| family.value)
+        };
+        assert_eq!(family("small").as_deref(), Some("[small, medium, large]"));
+        assert_eq!(family("id of medium").as_deref(), Some("[medium, large]"));
+        for alone in ["fat", "diskless", "large", "huge", "unknown"] {
+            assert_eq!(family(alone), None, "{alone}");
+        }
     }
 
     #[test]

@@ -118,6 +118,7 @@ fn choose(text: &mut String, choice: &Choice) {
     let what = match choice.key {
         "base_image" => "What golden images are built from (`ehos image build`)",
         "flavor" => "What nodes are; a list under `flavors:` in order of preference",
+        "flavors" => "Nodes of several sizes",
         "network" => "Where nodes are",
         "key" => "With which key people log in",
         "boot_volume_size" => "GB of the volume that a node boots from",
@@ -128,6 +129,7 @@ fn choose(text: &mut String, choice: &Choice) {
         Some(value) if choice.key == "security_groups" => {
             line(text, 4, choice.key, &list([value]));
         }
+        Some(value) if choice.key == "flavors" => _ = writeln!(text, "    # flavors: {value}"),
         // A number stays one.
         Some(value) if choice.key == "boot_volume_size" => line(text, 4, choice.key, value),
         Some(value) => line(text, 4, choice.key, &scalar(value)),

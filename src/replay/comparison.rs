@@ -10,7 +10,11 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::figures::Figures;
+use crate::rule::peers::LowerBound;
 use crate::workload::{Notes, Workload};
+
+/// Runs whose time series are drawn.
+const MAX_SERIES: usize = 40;
 
 /// The layout of the JSON document.
 const VERSION: u32 = 1;
@@ -45,6 +49,8 @@ pub struct WorkloadFigures {
     pub hours: f64,
     /// The core-hours of the lower bound: no rule pays less with these flavors.
     pub bound_core_hours: f64,
+    /// The cost of the lower bound: its core-hours at the least price for each core; `None` unless every flavor has a price.
+    pub bound_cost: Option<f64>,
     /// What the reader had to say of the input.
     pub notes: Notes,
 }
@@ -97,6 +103,11 @@ impl Run {
         }
     }
 
+    /// A run that has a name in a plot.
+    pub fn is_named(&self) -> bool {
+        self.is_current || self.is_on_frontier || !self.is_of_ehos()
+    }
+
     /// A run of ehos, not of another rule.
     pub fn is_of_ehos(&self) -> bool {
         self.is_current || !self.settings.is_empty()
@@ -121,7 +132,7 @@ impl Comparison {
     pub fn new(
         source: &str,
         workload: &Workload,
-        bound_core_seconds: u64,
+        bound: LowerBound,
         mut runs: Vec<Run>,
     ) -> Comparison {
         let owners = workload.classes.iter().map(|class| class.owner.as_str());
@@ -138,7 +149,8 @@ impl Comparison {
                 owners: owners.len() as u64,
                 core_hours: workload.core_seconds() as f64 / 3600.0,
                 hours: f64::from(last) / 3600.0,
-                bound_core_hours: bound_core_seconds as f64 / 3600.0,
+                bound_core_hours: bound.core_hours(),
+                bound_cost: bound.cost(),
                 notes: workload.notes.clone(),
             },
             runs,
@@ -147,9 +159,22 @@ impl Comparison {
     }
 }
 
+/// The places of the runs whose time series are drawn: those that have names in the plot, the cheapest of the frontier first.
+pub fn charted(runs: &[Run]) -> Vec<usize> {
+    let named = runs.iter().enumerate().filter(|(_, run)| run.is_named());
+    let mut ranks: Vec<(usize, &Run)> = named.collect();
+    ranks.sort_by(|(_, one), (_, two)| {
+        let rank = |run: &Run| (!run.is_current, run.is_of_ehos() && !run.is_knee);
+        let ranks = rank(one).cmp(&rank(two));
+        ranks.then(one.cost().total_cmp(&two.cost()))
+    });
+    ranks.truncate(MAX_SERIES);
+    ranks.into_iter().map(|(place, _)| place).collect()
+}
+
 /// Marks the runs of ehos that no other one beats in both cost and wait, and the knee of that line: the point that is farthest
 /// below the straight line between its ends.
-fn mark_frontier(runs: &mut [Run]) {
+pub fn mark_frontier(runs: &mut [Run]) {
     let mut points: Vec<(f64, f64, usize)> = runs
         .iter()
         .enumerate()
@@ -204,20 +229,25 @@ fn advice(runs: &[Run]) -> Option<String> {
         keys.join(" and ")
     };
     let percent = |run: &Run| (run.cost() / current.cost().max(f64::MIN_POSITIVE) - 1.0) * 100.0;
+    // Short waits differ in tenths.
+    let seconds = |run: &Run| match run.wait() {
+        wait if wait < 10.0 => format!("{wait:.1} s"),
+        wait => format!("{wait:.0} s"),
+    };
     Some(match (cheapest, knee) {
         (Some(run), _) => format!(
-            "Set {}: it costs {:.1} % less and jobs wait {:.0} s instead of {:.0} s on average.",
+            "Set {}: it costs {:.1} % less and jobs wait {} instead of {} on average.",
             keys(run),
             -percent(run),
-            run.wait(),
-            current.wait()
+            seconds(run),
+            seconds(current)
         ),
         (None, Some(run)) => format!(
-            "The current configuration is on the frontier. The knee is {}: cost {:+.1} %, mean wait {:.0} s instead of {:.0} s.",
+            "The current configuration is on the frontier. The knee is {}: cost {:+.1} %, mean wait {} instead of {}.",
             keys(run),
             percent(run),
-            run.wait(),
-            current.wait()
+            seconds(run),
+            seconds(current)
         ),
         (None, None) => {
             "Keep the current configuration: no other run is cheaper without longer waits."

@@ -1,5 +1,10 @@
 //! `ehos simulate` as a command: its input, its repeatability, and what it says of mistakes.
 
+use std::io::{BufRead, BufReader, Read};
+use std::os::unix::process::ExitStatusExt;
+use std::process::Stdio;
+
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 use crate::harness::{Run, Site, cloud};
@@ -57,6 +62,16 @@ fn a_changed_key_a_sweep_and_other_rules_are_runs_beside_the_configuration() {
     assert_eq!(names[1], "daemon.idle_timeout=1m daemon.nodes_spare=0");
     assert_eq!(names[9], "fixed:3");
     assert!(found["advice"].is_string());
+    let bound = &found["workload"];
+    let cost = bound["bound_cost"].as_f64().unwrap() / bound["bound_core_hours"].as_f64().unwrap();
+    // Each core of the built-in site costs the same.
+    assert!((cost - 0.05).abs() < 1e-9, "{bound}");
+    for run in found["runs"].as_array().unwrap() {
+        assert!(
+            run["figures"]["cost"].as_f64() >= bound["bound_cost"].as_f64(),
+            "{run}"
+        );
+    }
     for run in found["runs"].as_array().unwrap() {
         assert!(
             run["figures"]["nodes"]["peak"].as_u64().unwrap() <= 20,
@@ -176,4 +191,77 @@ fn the_site_answers_with_its_history_quotas_and_flavors_and_nothing_is_changed()
         .filter(|request| !request.target.ends_with("/auth/tokens"))
         .collect();
     assert!(changes.is_empty(), "{changes:?}");
+}
+
+#[test]
+fn a_long_sweep_has_time_series_of_the_runs_that_are_shown() {
+    let site = Site::simulated();
+    let values: Vec<String> = (0..60).map(|value| format!("{}s", 30 + value)).collect();
+    let sweep = format!("daemon.idle_timeout={}", values.join(","));
+    let few = [
+        "--jobs",
+        "poisson:rate=60/h,days=0.05",
+        "--against",
+        "fixed:3",
+        "-o",
+        "json",
+    ];
+    let long = simulate(&site, &[&few[..], &["--sweep", &sweep]].concat());
+    let long = long.exits(0).json();
+    let runs = long["runs"].as_array().unwrap();
+    assert_eq!(runs.len(), 62);
+    let has_series = |run: &Value| {
+        let points = run["figures"]["series"]["paid_cores"].as_array().unwrap();
+        !points.is_empty()
+    };
+    let is = |run: &Value, field: &str| run[field].as_bool().unwrap();
+    let is_of_sweep = |run: &Value| !run["settings"].as_object().unwrap().is_empty();
+    let frontier: Vec<&Value> = runs
+        .iter()
+        .filter(|run| is(run, "is_on_frontier"))
+        .collect();
+    assert!(frontier.iter().any(|run| is_of_sweep(run)), "{long}");
+    for run in runs {
+        let is_shown = is(run, "is_current") || is(run, "is_on_frontier") || !is_of_sweep(run);
+        assert_eq!(has_series(run), is_shown, "{}", run["name"]);
+    }
+    // A run of its own has the same.
+    let one = frontier.iter().find(|run| is_of_sweep(run)).unwrap();
+    let value = &one["settings"]["daemon.idle_timeout"];
+    let set = format!("daemon.idle_timeout={}", value.as_str().unwrap());
+    let alone = simulate(&site, &[&few[..], &["--set", &set]].concat());
+    let alone = alone.exits(0).json();
+    assert_eq!(alone["runs"][0]["figures"], one["figures"]);
+}
+
+#[test]
+fn an_interrupted_sweep_prints_no_result_and_leaves_no_file() {
+    let site = Site::simulated();
+    let before = site.state_files();
+    let values: Vec<String> = (0..5000).map(|value| format!("{}s", 30 + value)).collect();
+    let sweep = format!("daemon.idle_timeout={}", values.join(","));
+    let words = [env!("CARGO_BIN_EXE_ehos"), "simulate", "--sweep", &sweep];
+    let mut child = site
+        .words(&[&words[..], &JOBS].concat())
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut errors = BufReader::new(child.stderr.take().unwrap());
+    let mut line = String::new();
+    errors.read_line(&mut line).unwrap();
+    assert!(line.contains("5001 runs"), "{line}");
+    kill_process(Pid::from_child(&child), Signal::INT).unwrap();
+    assert_eq!(child.wait().unwrap().signal(), Some(Signal::INT.as_raw()));
+    let mut printed = String::new();
+    child
+        .stdout
+        .take()
+        .unwrap()
+        .read_to_string(&mut printed)
+        .unwrap();
+    errors.read_to_string(&mut printed).unwrap();
+    assert_eq!(printed, "");
+    assert_eq!(site.state_files(), before);
 }

@@ -67,6 +67,24 @@ fn a_table_without_a_sweep_has_neither_plot_nor_marks() {
 }
 
 #[test]
+fn money_has_its_lower_bound_in_table_and_plot() {
+    let mut comparison = comparison::small();
+    for run in &mut comparison.runs {
+        run.figures.cost = Some(run.figures.paid_core_hours * 0.05);
+    }
+    let text = table::render(&comparison, view(160, true));
+    let bound = text
+        .lines()
+        .find(|line| line.contains("lower bound"))
+        .unwrap();
+    assert!(bound.contains("103.00"), "{text}");
+    assert!(text.contains(": lower bound 103"), "{text}");
+    comparison.workload.bound_cost = None;
+    let text = table::render(&comparison, view(160, true));
+    assert!(!text.contains(": lower bound"), "{text}");
+}
+
+#[test]
 fn json_has_documented_fields() {
     let comparison = comparison::small();
     let text = serde_json::to_string_pretty(&comparison).unwrap() + "\n";

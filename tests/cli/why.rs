@@ -191,10 +191,7 @@ fn json_has_documented_fields() {
     site.tick(&[]);
     let answer = explain(&site, &["7.0", "-o", "json"]).exits(0).json();
     assert_eq!(answer["condition"], "idle");
-    assert_eq!(
-        answer["groups"][0]["reasons"][0]["reason"].is_string(),
-        true
-    );
+    assert!(answer["groups"][0]["reasons"][0]["reason"].is_string());
     let mut found = BTreeSet::new();
     fields(&answer, "", &mut found);
     let documented = documented("ehos explain JOB");

@@ -5,7 +5,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::names;
-use replay::comparison::{Comparison, Run};
+use replay::comparison::{Comparison, Run, charted};
 use replay::figures::Series;
 use system::plain::clean;
 
@@ -15,9 +15,6 @@ const JS: &str = include_str!("page/page.js");
 
 /// A chart is no wider than about as many points.
 const MAX_POINTS: usize = 720;
-
-/// Runs whose time series the page holds: those that have names in the plot, the cheapest of the frontier first.
-const MAX_SERIES: usize = 40;
 
 /// Runs that the page holds. The frontier is kept; a browser draws about so many others without delay.
 const MAX_RUNS: usize = 4000;
@@ -53,28 +50,17 @@ pub fn render(comparison: &Comparison, command: &str) -> anyhow::Result<String> 
     frontend::charts_page(HTML, CSS, JS, &data.to_string())
 }
 
-/// Has the plot a name for the run?
-fn is_named(run: &Run) -> bool {
-    run.is_current || run.is_on_frontier || !run.is_of_ehos()
-}
-
 /// The runs of the page, each with what the page shows of it.
 fn kept(runs: &[Run], names: &[String]) -> Vec<Run> {
-    let named = runs.iter().filter(|run| is_named(run));
-    let mut ranks: Vec<&Run> = named.collect();
-    ranks.sort_by(|one, two| {
-        let rank = |run: &Run| (!run.is_current, run.is_of_ehos() && !run.is_knee);
-        let ranks = rank(one).cmp(&rank(two));
-        ranks.then(one.cost().total_cmp(&two.cost()))
-    });
-    ranks.truncate(MAX_SERIES);
-    let longest = ranks.iter().map(|run| run.figures.series.paid_cores.len());
+    let charted = charted(runs);
+    let longest = charted.iter().filter_map(|place| runs.get(*place));
+    let longest = longest.map(|run| run.figures.series.paid_cores.len());
     let bucket = longest.max().unwrap_or_default().div_ceil(MAX_POINTS);
     let mut others = MAX_RUNS;
     let mut kept = Vec::new();
-    for (run, name) in runs.iter().zip(names) {
-        let is_charted = ranks.iter().any(|one| std::ptr::eq(*one, run));
-        if !is_named(run) {
+    for (place, (run, name)) in runs.iter().zip(names).enumerate() {
+        let is_charted = charted.contains(&place);
+        if !run.is_named() {
             if others == 0 {
                 continue;
             }
@@ -96,7 +82,6 @@ fn shown(run: &Run, name: &str, bucket: Option<usize>) -> Run {
         // The page shows these of the current configuration only.
         figures.wait_by_owner.clear();
         figures.wait_by_request.clear();
-        figures.limits.clear();
     }
     Run {
         name: name.to_owned(),

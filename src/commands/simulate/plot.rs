@@ -201,8 +201,11 @@ pub(super) fn plot(
         .collect();
     runs.sort_by_key(|one| one.kind);
     let has_prices = runs.iter().any(|one| one.run.figures.cost.is_some());
-    let bound =
-        (!has_prices && workload.bound_core_hours > 0.0).then_some(workload.bound_core_hours);
+    let bound = match has_prices {
+        true => workload.bound_cost,
+        false => Some(workload.bound_core_hours),
+    };
+    let bound = bound.filter(|bound| *bound > 0.0);
     let Some(waits) = axis(&runs, Run::wait, Some(0.0), ROWS) else {
         return Vec::new();
     };
@@ -270,7 +273,7 @@ fn base(costs: &Axis, marks: &Marks, indent: usize, unit: &str) -> Vec<String> {
         if let Some(cell) = line.get_mut(at) {
             *cell = marks.tick;
         }
-        let text = number(value);
+        let text = amount(value);
         let begin = (at + 1).saturating_sub(text.len() / 2);
         if begin >= below.len() && begin + text.len() <= costs.cells {
             below += &" ".repeat(begin - below.len());
@@ -313,7 +316,7 @@ fn key(
         };
         let values = format!(
             "{}{unit}, {}{beyond}",
-            number(run.cost()),
+            amount(run.cost()),
             seconds(run.wait())
         );
         let name = cut(
@@ -329,7 +332,7 @@ fn key(
         ),
         format!("{} other runs", marks.sweep),
     ];
-    others.extend(bound.map(|bound| format!("{} lower bound {}", marks.bound, number(bound))));
+    others.extend(bound.map(|bound| format!("{} lower bound {}", marks.bound, amount(bound))));
     let joined = format!("  {}", others.join("   "));
     if width(&joined) <= room {
         lines.push(joined);
@@ -337,10 +340,6 @@ fn key(
         lines.extend(others.into_iter().map(|one| format!("  {one}")));
     }
     lines
-}
-
-fn number(value: f64) -> String {
-    amount(value)
 }
 
 /// A round number of at least this size.

@@ -1,10 +1,13 @@
 //! The runs of a simulation: the configuration, each point of a sweep, and other rules, on all cores of this machine.
+//!
+//! Owns: the memory of a large sweep. Only some of its runs keep their time series; those that the page shows run again, and
+//! give the same figures.
 
 use std::collections::BTreeMap;
 use std::num::NonZero;
 use std::sync::Mutex;
 use std::sync::PoisonError;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -13,7 +16,7 @@ use jiff::Timestamp;
 
 use config::Config;
 use keys::duration;
-use replay::comparison::Run;
+use replay::comparison::{Run, charted, mark_frontier};
 use replay::figures::{Figures, Series};
 use replay::model::Model;
 use replay::rule::Rule;
@@ -30,7 +33,7 @@ pub type Change = (String, String);
 
 /// The most points of a sweep.
 const POINTS_MAX: usize = 10_000;
-/// Of larger sweeps only the configuration keeps its time series.
+/// Of more runs than these the points of the sweep keep no time series.
 const SERIES_MAX: usize = 50;
 
 /// Other rules to compare with.
@@ -167,16 +170,19 @@ enum Task<'a> {
     Peer(&'a str, Peer),
 }
 
+/// The configuration with these changes.
+type Configure<'a> = dyn Fn(&[Change]) -> anyhow::Result<Config> + Sync + 'a;
+
 impl Runner<'_> {
     /// Runs the configuration, the sweep and the other rules, in that order.
     ///
     /// # Errors
-    /// What is wrong with a point of the sweep.
+    /// What is wrong with a point of the sweep: runs that have not begun by then are left out.
     pub fn all(
         &self,
         config: &Config,
         sweep: &[Vec<Change>],
-        configure: &(dyn Fn(&[Change]) -> anyhow::Result<Config> + Sync),
+        configure: &Configure<'_>,
         peers: &Peers,
     ) -> anyhow::Result<Vec<Run>> {
         let mut tasks = vec![Task::Ehos(&[])];
@@ -185,41 +191,42 @@ impl Runner<'_> {
         let progress = Progress::new();
         let line = progress.line("simulate");
         line.doing(&format!("{} runs", tasks.len()));
-        let done = Mutex::new(BTreeMap::new());
-        let next = AtomicUsize::new(0);
-        let ended = AtomicUsize::new(0);
-        let work = || {
-            loop {
-                let number = next.fetch_add(1, Ordering::Relaxed);
-                let Some(task) = tasks.get(number) else {
-                    return;
-                };
-                let told = |share: f64| {
-                    let ended = ended.load(Ordering::Relaxed);
-                    tell(&line, ended, tasks.len(), share);
-                };
-                let run = self.one(task, config, configure, &told);
-                ended.fetch_add(1, Ordering::Relaxed);
-                let mut done = done.lock().unwrap_or_else(PoisonError::into_inner);
-                done.insert(number, run.map(|run| shortened(run, number, tasks.len())));
+        let run = |task: &Task<'_>, told: &dyn Fn(f64)| {
+            let mut run = self.one(task, config, configure, told)?;
+            if tasks.len() > SERIES_MAX && matches!(task, Task::Ehos([_, ..])) {
+                run.figures.series = Series::default();
             }
+            Ok(run)
         };
-        let threads = thread::available_parallelism().map_or(1, NonZero::get);
-        thread::scope(|scope| {
-            for _ in 0..threads.min(tasks.len()) {
-                scope.spawn(work);
+        let all: Vec<&Task<'_>> = tasks.iter().collect();
+        let mut runs = on_all_cores(&all, &line, run)?;
+        let lacks = |run: &Run| run.figures.series == Series::default();
+        mark_frontier(&mut runs);
+        let again = charted(&runs).into_iter();
+        let again: Vec<usize> = again
+            .filter(|place| runs.get(*place).is_some_and(lacks))
+            .collect();
+        if !again.is_empty() {
+            line.doing(&format!("time series of {} runs", again.len()));
+            let wanted: Vec<&Task<'_>> =
+                again.iter().filter_map(|place| tasks.get(*place)).collect();
+            let run = |task: &Task<'_>, told: &dyn Fn(f64)| self.one(task, config, configure, told);
+            let repeated = on_all_cores(&wanted, &line, run)?;
+            for (place, run) in again.into_iter().zip(repeated) {
+                if let Some(first) = runs.get_mut(place) {
+                    first.figures.series = run.figures.series;
+                }
             }
-        });
+        }
         line.done("done");
-        let done = done.into_inner().unwrap_or_else(PoisonError::into_inner);
-        done.into_values().collect()
+        Ok(runs)
     }
 
     fn one(
         &self,
         task: &Task<'_>,
         config: &Config,
-        configure: &(dyn Fn(&[Change]) -> anyhow::Result<Config> + Sync),
+        configure: &Configure<'_>,
         told: &dyn Fn(f64),
     ) -> anyhow::Result<Run> {
         let (name, mut rule): (&str, Box<dyn Rule>) = match task {
@@ -271,17 +278,49 @@ fn policy(config: &Config) -> Policy {
     policy
 }
 
+/// The results of all tasks in their order, or the first error.
+fn on_all_cores<'t>(
+    tasks: &[&Task<'t>],
+    line: &Line,
+    run: impl Fn(&Task<'t>, &dyn Fn(f64)) -> anyhow::Result<Run> + Sync,
+) -> anyhow::Result<Vec<Run>> {
+    let done = Mutex::new(BTreeMap::new());
+    let (next, ended, failed) = (
+        AtomicUsize::new(0),
+        AtomicUsize::new(0),
+        AtomicBool::new(false),
+    );
+    let work = || {
+        while !failed.load(Ordering::Relaxed) {
+            let number = next.fetch_add(1, Ordering::Relaxed);
+            let Some(task) = tasks.get(number) else {
+                return;
+            };
+            let told = |share: f64| {
+                let ended = ended.load(Ordering::Relaxed);
+                tell(line, ended, tasks.len(), share);
+            };
+            let result = run(task, &told);
+            failed.fetch_or(result.is_err(), Ordering::Relaxed);
+            ended.fetch_add(1, Ordering::Relaxed);
+            told(0.0);
+            let mut done = done.lock().unwrap_or_else(PoisonError::into_inner);
+            done.insert(number, result);
+        }
+    };
+    let threads = thread::available_parallelism().map_or(1, NonZero::get);
+    thread::scope(|scope| {
+        for _ in 0..threads.min(tasks.len()) {
+            scope.spawn(work);
+        }
+    });
+    let done = done.into_inner().unwrap_or_else(PoisonError::into_inner);
+    done.into_values().collect()
+}
+
 fn tell(line: &Line, ended: usize, all: usize, share: f64) {
     line.detail(&format!(
         "{ended} done, {:.0} % of one of {all}",
         share * 100.0
     ));
-}
-
-/// The series of the points of a large sweep would fill the memory.
-fn shortened(mut run: Run, number: usize, all: usize) -> Run {
-    if number > 0 && all > SERIES_MAX && !run.settings.is_empty() {
-        run.figures.series = Series::default();
-    }
-    run
 }

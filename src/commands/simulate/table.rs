@@ -3,7 +3,8 @@
 //! Owns: what a reader sees first, and what is left out of a long sweep. Every name here may be text of others, so each line
 //! passes through the cells and lines of `report::status::layout`.
 
-use report::status::layout::{Cell, Style, columns, labelled, paint, width, wrap};
+use report::status::layout::{Cell, Style, columns, width, wrap};
+use report::status::sheet::{ITEM, Sheet};
 use system::environment::Environment;
 use system::plain::clean;
 
@@ -29,8 +30,6 @@ const MIN_WIDTH: usize = 60;
 
 /// The labels of the lines at the top are this wide.
 const LABEL: usize = 10;
-
-const INDENT: usize = 2;
 
 /// How it is shown.
 #[derive(Debug, Clone, Copy)]
@@ -58,17 +57,13 @@ impl View {
 }
 
 struct Page {
-    view: View,
-    room: usize,
-    text: String,
+    sheet: Sheet,
 }
 
 /// The comparison as text.
 pub fn render(comparison: &Comparison, view: View) -> String {
     let mut page = Page {
-        view,
-        room: view.width.max(MIN_WIDTH),
-        text: String::new(),
+        sheet: Sheet::new(view.width.max(MIN_WIDTH), view.colour, LABEL),
     };
     page.workload(&comparison.workload);
     page.notes(&comparison.workload.notes);
@@ -83,57 +78,22 @@ pub fn render(comparison: &Comparison, view: View) -> String {
         page.groups("request", &current.figures.wait_by_request);
     }
     if is_sweep {
-        let drawn = plot(&comparison.workload, &all, &marks, page.room);
+        let drawn = plot(&comparison.workload, &all, &marks, page.sheet.room);
         for (index, line) in drawn.iter().enumerate() {
             match index {
-                0 => page.heading(line),
-                _ => page.line(line),
+                0 => page.sheet.heading(line),
+                _ => page.sheet.line(line),
             }
         }
     }
     if let Some(advice) = &comparison.advice {
-        page.line("");
-        page.entry("advice", advice, Style::Good);
+        page.sheet.line("");
+        page.sheet.entry("advice", advice, Style::Good);
     }
-    page.text
+    page.sheet.text
 }
 
 impl Page {
-    fn line(&mut self, line: &str) {
-        self.text.push_str(line.trim_end());
-        self.text.push('\n');
-    }
-
-    fn heading(&mut self, heading: &str) {
-        self.line("");
-        for line in wrap(heading, self.room) {
-            self.line(&paint(Style::Bold, &line, self.view.colour));
-        }
-    }
-
-    /// A word, and a sentence beside it.
-    fn entry(&mut self, label: &str, text: &str, style: Style) {
-        let label = format!("{label:LABEL$}");
-        for (index, line) in labelled(&label, &clean(text), self.room).iter().enumerate() {
-            let painted = match line.split_at_checked(label.len()) {
-                Some((head, rest)) if index == 0 => {
-                    let head = paint(Style::Bold, head, self.view.colour);
-                    format!("{head}{}", paint(style, rest, self.view.colour))
-                }
-                _ => paint(style, line, self.view.colour),
-            };
-            self.line(&painted);
-        }
-    }
-
-    fn item(&mut self, text: &str, style: Style) {
-        let room = self.room - INDENT - 2;
-        for (index, line) in wrap(&clean(text), room).iter().enumerate() {
-            let indent = " ".repeat(if index == 0 { INDENT } else { INDENT + 2 });
-            self.line(&format!("{indent}{}", paint(style, line, self.view.colour)));
-        }
-    }
-
     fn workload(&mut self, workload: &WorkloadFigures) {
         let time = match workload.hours {
             hours if hours < 48.0 => format!("{hours:.1} h"),
@@ -146,7 +106,7 @@ impl Page {
             amount(workload.core_hours),
             workload.source
         );
-        self.entry("workload", &text, Style::Plain);
+        self.sheet.entry("workload", &text, Style::Plain);
     }
 
     /// The records that became no job, or not the whole job.
@@ -161,14 +121,14 @@ impl Page {
                 counted(notes.added, "job")
             );
         }
-        self.entry("input", &text, Style::Plain);
+        self.sheet.entry("input", &text, Style::Plain);
         for (what, count) in notes.counts.iter().take(MAX_NOTES) {
             let text = format!("{} {what} (first: {})", count.records, count.example);
-            self.item(&text, Style::Warn);
+            self.sheet.item(&text, Style::Warn);
         }
         if let Some(rest) = notes.counts.len().checked_sub(MAX_NOTES + 1) {
             let text = format!("and {} more kinds: -o json", rest + 1);
-            self.item(&text, Style::Dim);
+            self.sheet.item(&text, Style::Dim);
         }
     }
 
@@ -178,15 +138,15 @@ impl Page {
         let (costs, waits) = run_columns(all);
         let wide: Vec<&Column> = costs.iter().chain(&waits).collect();
         let rows = rows(workload, &shown, marks, &wide);
-        if natural(&wide, &rows) + INDENT <= self.room {
-            self.heading(
-                "runs: core-hours paid and used, nodes, most actions in a pass, and waits of jobs",
+        if natural(&wide, &rows) + ITEM <= self.sheet.room {
+            self.sheet.heading(
+                "runs: core-hours paid and used, nodes, most actions in a pass, job-hours of waiting at limits, and waits of jobs",
             );
             self.rows("RUN", &heads(&wide), &rows);
         } else {
             let parts = [
                 (
-                    "runs: core-hours paid and used, nodes, and most actions in a pass",
+                    "runs: core-hours paid and used, nodes, most actions in a pass, job-hours of waiting at limits",
                     costs,
                 ),
                 ("runs: waits of jobs until their first start", waits),
@@ -194,7 +154,7 @@ impl Page {
             for (heading, columns) in parts {
                 let columns: Vec<&Column> = columns.iter().collect();
                 let rows = self::rows(workload, &shown, marks, &columns);
-                self.heading(heading);
+                self.sheet.heading(heading);
                 self.rows("RUN", &heads(&columns), &rows);
             }
         }
@@ -204,7 +164,7 @@ impl Page {
                 "{} not shown: the table has the frontier only, -o json has all",
                 counted(rest as u64, "run")
             );
-            self.item(&text, Style::Dim);
+            self.sheet.item(&text, Style::Dim);
         }
     }
 
@@ -225,8 +185,9 @@ impl Page {
         let taken: usize = widths.iter().map(|width| width + 2).sum();
         let has_marks = rows.iter().any(|row| row.mark != ' ');
         let room = self
+            .sheet
             .room
-            .saturating_sub(taken + INDENT + if has_marks { 3 } else { 0 });
+            .saturating_sub(taken + ITEM + if has_marks { 3 } else { 0 });
         let mut cells = Vec::new();
         let line = |mark: char, name: &str, style: Style, fields: &[String]| {
             let mut line = Vec::new();
@@ -246,22 +207,23 @@ impl Page {
             cells.push(line(row.mark, &name, Style::Plain, &row.fields));
             cells.extend(names.map(|name| line(' ', &name, Style::Plain, &[])));
         }
-        let (lines, _) = columns(&cells, self.room - INDENT, self.view.colour);
+        let (lines, _) = columns(&cells, self.sheet.room - ITEM, self.sheet.colour);
         for line in lines {
-            self.line(&format!("{}{line}", " ".repeat(INDENT)));
+            self.sheet.line(&format!("{}{line}", " ".repeat(ITEM)));
         }
     }
 
     /// Waiting at each limit of the current configuration.
     fn limits(&mut self, figures: &Figures) {
-        self.heading("limits of the current configuration that kept nodes from being created");
+        self.sheet
+            .heading("limits of the current configuration that kept nodes from being created");
         for one in &figures.limits {
             let (hours, jobs) = (amount(one.hours), amount(one.job_hours));
             let text = format!("{}: {hours} h, {jobs} job-hours of waiting", one.limit);
-            self.item(&text, Style::Warn);
+            self.sheet.item(&text, Style::Warn);
         }
         if figures.limits.is_empty() {
-            self.item("none", Style::Plain);
+            self.sheet.item("none", Style::Plain);
         }
     }
 
@@ -269,7 +231,8 @@ impl Page {
         if groups.len() < 2 {
             return;
         }
-        self.heading(&format!("waits by {what}, current configuration"));
+        self.sheet
+            .heading(&format!("waits by {what}, current configuration"));
         let rows: Vec<Row> = groups
             .iter()
             .take(MAX_GROUPS)
@@ -296,7 +259,7 @@ impl Page {
                 counted(jobs, "job"),
                 counted(rest.len() as u64, what)
             );
-            self.item(&text, Style::Dim);
+            self.sheet.item(&text, Style::Dim);
         }
     }
 }
@@ -407,26 +370,31 @@ fn run_columns(all: &[Entry<'_>]) -> (Vec<Column>, Vec<Column>) {
         },
         Column {
             bound: Some(|workload| {
-                ratio(
+                decimals(
                     (workload.core_hours > 0.0)
                         .then(|| workload.bound_core_hours / workload.core_hours),
                 )
             }),
-            ..column("PAID/USED", |figures| ratio(figures.paid_per_used))
+            ..column("PAID/USED", |figures| decimals(figures.paid_per_used))
         },
     ];
     if any(|figures| figures.cost.is_some()) {
-        costs.push(column("COST", |figures| {
-            figures
-                .cost
-                .map_or_else(|| "-".to_owned(), |cost| format!("{cost:.2}"))
-        }));
+        costs.push(Column {
+            bound: Some(|workload| decimals(workload.bound_cost)),
+            ..column("COST", |figures| decimals(figures.cost))
+        });
     }
     costs.extend([
         column("CREATED", |figures| figures.nodes.created.to_string()),
         column("PEAK", |figures| figures.nodes.peak.to_string()),
         column("ACTIONS", |figures| figures.passes.max_actions.to_string()),
     ]);
+    if any(|figures| !figures.limits.is_empty()) {
+        costs.push(column("AT LIMITS", |figures| {
+            let job_hours = figures.limits.iter().map(|one| one.job_hours);
+            format!("{} h", amount(job_hours.sum()))
+        }));
+    }
     let mut waits = vec![
         Column {
             bound: Some(|_| seconds(0.0)),
@@ -476,7 +444,7 @@ fn wait_texts(wait: &Wait) -> [String; 4] {
     ]
 }
 
-fn ratio(value: Option<f64>) -> String {
+fn decimals(value: Option<f64>) -> String {
     value.map_or_else(|| "-".to_owned(), |value| format!("{value:.2}"))
 }
 

@@ -270,11 +270,43 @@ impl Rule for PeerRule {
     }
 }
 
+/// What no rule pays less than.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct LowerBound {
+    /// Core-seconds of servers.
+    pub core_seconds: u64,
+    /// The least price of a core of any flavor for an hour; `None` unless every flavor has a price.
+    pub core_price: Option<f64>,
+}
+
+impl LowerBound {
+    /// Of the jobs on flavors of these clouds.
+    pub fn new(workload: &Workload, clouds: &[SiteCloud]) -> LowerBound {
+        let flavors = clouds.iter().flat_map(|cloud| &cloud.flavors);
+        let price = |flavor: &SiteFlavor| Some(flavor.price? / flavor.flavor.vcpus.max(1) as f64);
+        let prices: Option<Vec<f64>> = flavors.map(price).collect();
+        LowerBound {
+            core_seconds: lower_bound(workload, clouds),
+            core_price: prices.and_then(|prices| prices.into_iter().min_by(f64::total_cmp)),
+        }
+    }
+
+    /// The same in hours.
+    pub fn core_hours(&self) -> f64 {
+        self.core_seconds as f64 / 3600.0
+    }
+
+    /// What they cost.
+    pub fn cost(&self) -> Option<f64> {
+        Some(self.core_price? * self.core_hours())
+    }
+}
+
 /// The lower bound of every rule: core-seconds that are paid when each job starts at once, servers need no time to boot, and
 /// at every moment the fewest servers of the smallest flavor exist that the running jobs fill.
 ///
 /// Jobs that no flavor holds, and jobs that a user removes while they are idle, count for nothing.
-pub fn lower_bound(workload: &Workload, clouds: &[SiteCloud]) -> u64 {
+pub(crate) fn lower_bound(workload: &Workload, clouds: &[SiteCloud]) -> u64 {
     let flavors = clouds.iter().flat_map(|cloud| &cloud.flavors);
     let smallest = flavors.clone().map(|flavor| flavor.flavor.vcpus).min();
     let smallest = smallest.unwrap_or(1).max(1);

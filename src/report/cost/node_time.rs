@@ -140,7 +140,7 @@ struct Open {
 pub struct NodeTimes {
     nodes: BTreeMap<String, Open>,
     /// Cores and memory of flavors, by cloud.
-    sizes: BTreeMap<(String, String), (Option<u64>, Option<u64>)>,
+    sizes: Sizes,
     first: Option<i64>,
 }
 
@@ -240,6 +240,9 @@ impl NodeTimes {
     }
 }
 
+/// Cores and MiB of memory by cloud and flavor, where they are known.
+type Sizes = BTreeMap<(String, String), (Option<u64>, Option<u64>)>;
+
 impl Open {
     fn add_host(&mut self, host: Option<&str>) {
         let host = host.map(str::to_lowercase);
@@ -248,11 +251,7 @@ impl Open {
         }
     }
 
-    fn close(
-        mut self,
-        first: i64,
-        sizes: &BTreeMap<(String, String), (Option<u64>, Option<u64>)>,
-    ) -> Option<NodeTime> {
+    fn close(mut self, first: i64, sizes: &Sizes) -> Option<NodeTime> {
         if self.is_refused && !self.is_created && self.changes.len() <= 1 {
             return None;
         }

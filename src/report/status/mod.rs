@@ -3,6 +3,7 @@
 pub mod layout;
 mod read;
 mod remote;
+pub mod sheet;
 mod table;
 
 pub use read::{Error, last};

@@ -8,7 +8,8 @@ use words::{budget_left, join, memory, money_left, of_maximum, quota_left, took}
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
-use super::layout::{Cell, Style, columns, cut, labelled, paint, width, wrap};
+use super::layout::{Cell, Style, columns, paint, width, wrap};
+use super::sheet::{ITEM, Sheet};
 use crate::TickReport;
 use crate::history;
 use crate::names::{Named, ReasonName};
@@ -36,9 +37,6 @@ const BESIDE: usize = 40;
 /// The least width of a terminal.
 const MIN_WIDTH: usize = 40;
 
-/// The indent of the lines below a heading.
-const ITEM: usize = 2;
-
 /// The width of the labels at the top.
 const LABEL: usize = 11;
 
@@ -56,15 +54,16 @@ pub struct View {
 struct Page {
     view: View,
     room: usize,
-    text: String,
+    sheet: Sheet,
 }
 
 /// Returns the table of the last tick, as of `now`.
 pub fn table(snapshot: &TickReport, now: Timestamp, view: &View) -> String {
+    let room = view.width.max(MIN_WIDTH);
     let mut page = Page {
-        room: view.width.max(MIN_WIDTH),
+        room,
         view: view.clone(),
-        text: String::new(),
+        sheet: Sheet::new(room, view.colour, LABEL),
     };
     for problem in problems(snapshot, now) {
         let style = match problem.level {
@@ -133,52 +132,24 @@ pub fn table(snapshot: &TickReport, now: Timestamp, view: &View) -> String {
     page.backoffs(&snapshot.backoffs);
     page.clouds(snapshot);
     page.nodes(&snapshot.nodes);
-    page.text
+    page.sheet.text
 }
 
 impl Page {
     fn line(&mut self, line: &str) {
-        self.text.push_str(line.trim_end());
-        self.text.push('\n');
+        self.sheet.line(line);
     }
 
     fn entry(&mut self, label: &str, text: &str, style: Style) {
-        let head = format!("{label:LABEL$}");
-        for (index, line) in labelled(&head, &clean(text), self.room).iter().enumerate() {
-            let colour = self.view.colour;
-            let line = match line.strip_prefix(&head) {
-                Some(rest) if index == 0 => {
-                    let of_head = if style == Style::Plain {
-                        Style::Bold
-                    } else {
-                        style
-                    };
-                    let painted = paint(of_head, label, colour);
-                    let space = " ".repeat(LABEL.saturating_sub(width(label)));
-                    format!("{painted}{space}{}", paint(style, rest, colour))
-                }
-                _ => paint(style, line, colour),
-            };
-            self.line(&line);
-        }
+        self.sheet.entry(label, text, style);
     }
 
     fn heading(&mut self, heading: &str) {
-        self.line("");
-        let heading = cut(heading, self.room);
-        self.line(&paint(Style::Bold, &heading, self.view.colour));
+        self.sheet.heading(heading);
     }
 
-    /// An item of a list, with a hanging indent.
     fn item(&mut self, text: &str, style: Style) {
-        self.wrapped(text, ITEM, ITEM + 2, style);
-    }
-
-    fn wrapped(&mut self, text: &str, first: usize, later: usize, style: Style) {
-        for (index, line) in wrap(&clean(text), self.room - later).iter().enumerate() {
-            let indent = " ".repeat(if index == 0 { first } else { later });
-            self.line(&format!("{indent}{}", paint(style, line, self.view.colour)));
-        }
+        self.sheet.item(text, style);
     }
 
     fn nodes_in_short(&mut self, snapshot: &TickReport) {
@@ -375,7 +346,7 @@ impl Page {
             let why = node.map_or_else(String::new, |node| why(node));
             if !beside {
                 self.line(&format!("  {line}"));
-                self.wrapped(&why, 6, 6, Style::Dim);
+                self.sheet.wrapped(&why, 6, 6, Style::Dim);
                 continue;
             }
             let heading = paint(Style::Dim, "WHY", self.view.colour);

@@ -4,14 +4,18 @@ use std::collections::BTreeMap;
 
 use replay::comparison::{Comparison, Run};
 use replay::figures::{Figures, GroupWait, Jobs, LimitFigures, Nodes, Passes, Series, Wait};
+use replay::rule::peers::LowerBound;
 use replay::workload::{Builder, JobClass, Workload};
 use scaling::observation::Resources;
 
 /// Jobs of the workload.
 const JOBS: u32 = 1000;
 
-/// Core-seconds that the lower bound pays.
-const BOUND: u64 = 2_060 * 3600;
+/// The lower bound, of cores at 0.05 an hour.
+const BOUND: LowerBound = LowerBound {
+    core_seconds: 2_060 * 3600,
+    core_price: Some(0.05),
+};
 
 /// A workload of three days with these owners.
 pub fn workload(owners: &[&str], calendar: bool) -> Workload {

@@ -21,6 +21,7 @@ function waitText(seconds) {
 }
 const coreHours = (value) => `${number(value, 0, value < 100 ? 1 : 0)}`;
 const costText = (run) => (hasPrices ? money(run.figures.cost) : `${coreHours(costOf(run))} core-hours`);
+const lowerBound = () => (hasPrices ? workload.bound_cost : workload.bound_core_hours);
 const costAxis = hasPrices ? 'Cost, in the money of prices' : 'Paid core-hours';
 
 function kindOf(run) {
@@ -46,6 +47,7 @@ const FIGURES = [
   ['Created nodes', 'Created', ({ figures: f }) => f.nodes.created, count],
   ['Most nodes', 'Peak', ({ figures: f }) => f.nodes.peak, count],
   ['Most actions in a pass', 'Actions/pass', ({ figures: f }) => f.passes.max_actions, count],
+  ['Job-hours of waiting at limits', 'At limits', ({ figures: f }) => f.limits.reduce((sum, one) => sum + one.job_hours, 0), hours],
   ['Too large for any node', 'Too large', ({ figures: f }) => f.jobs.too_large, count],
   ['Never started', 'Never started', ({ figures: f }) => f.jobs.never_started, count],
   ['Jobs lost with a node', 'Lost', ({ figures: f }) => f.jobs.lost, count],
@@ -136,11 +138,11 @@ function drawAxes(svg, place) {
   }
   svg.append(drawn('text', { class: 'axis', x: (begin + end) / 2, y: base + 36, 'text-anchor': 'middle' }, `${costAxis} →`));
   svg.append(drawn('text', { class: 'axis', x: 2, y: 12 }, '↑ Mean wait'));
-  const bound = workload.bound_core_hours;
-  if (hasPrices || bound <= 0) return;
+  const bound = lowerBound();
+  if (!(bound > 0)) return;
   svg.append(drawn('line', { class: 'mark-bound', x1: f(x(bound)), x2: f(x(bound)), y1: top, y2: base }));
   const isRight = x(bound) > width / 2;
-  svg.append(drawn('text', { class: 'axis', x: f(x(bound) + (isRight ? -5 : 5)), y: top + 12, 'text-anchor': isRight ? 'end' : 'start' }, `lower bound ${coreHours(bound)}`));
+  svg.append(drawn('text', { class: 'axis', x: f(x(bound) + (isRight ? -5 : 5)), y: top + 12, 'text-anchor': isRight ? 'end' : 'start' }, `lower bound ${hasPrices ? money(bound) : coreHours(bound)}`));
 }
 
 function titleOf(run) {
@@ -166,7 +168,7 @@ function drawNames(svg, named, { width, base, right: end, top }) {
 }
 
 function scatterScale(width, height) {
-  const bound = hasPrices || workload.bound_core_hours <= 0 ? null : workload.bound_core_hours;
+  const bound = lowerBound() > 0 ? lowerBound() : null;
   const [costRange, waitRange] = [rangeOf(costOf, bound), rangeOf(waitOf, 0)];
   const waits = waitAxis(waitRange);
   const place = { left: 16 + Math.max(...waits.labels.map((value) => waits.text(value).length)) * 6.5, right: width - 14, base: height - 44, top: 22, width, waits };
@@ -299,7 +301,7 @@ const listed = new Set((RUNS.length <= MAX_LISTED ? RUNS : RUNS.filter(isNamed))
 const nameParts = (run) => run.name.split(' ').flatMap((word, i) => [...(i ? [' '] : []), make('span', { class: 'word' }, word)]);
 
 function drawRuns() {
-  const columns = FIGURES.filter(([label, , value]) => !['Too large for any node', 'Never started', 'Jobs lost with a node'].includes(label) || RUNS.some((run) => value(run) > 0));
+  const columns = FIGURES.filter(([label, , value]) => !['Job-hours of waiting at limits', 'Too large for any node', 'Never started', 'Jobs lost with a node'].includes(label) || RUNS.some((run) => value(run) > 0));
   arrange($('runs').tHead, [make('tr', {}, make('th', { scope: 'col' }, 'Run'), ...columns.map(([label, heading]) => make('th', { scope: 'col', class: 'number', title: label }, heading)))]);
   const shown = [...listed].filter((run) => showsAll || isNamed(run) || run === chosen);
   const rows = shown.sort((a, b) => (a.is_current ? -1 : b.is_current ? 1 : isOfEhos(a) !== isOfEhos(b) ? (isOfEhos(a) ? -1 : 1) : costOf(a) - costOf(b)));
@@ -312,7 +314,7 @@ function drawRuns() {
   });
   if (workload.bound_core_hours > 0) {
     const { bound_core_hours: bound, core_hours: used } = workload;
-    const known = { 'Paid core-hours': coreHours(bound), 'Used core-hours': coreHours(used), 'Paid per used': used > 0 ? ratio(bound / used) : '–', 'Mean wait': '0 s' };
+    const known = { 'Paid core-hours': coreHours(bound), 'Used core-hours': coreHours(used), 'Paid per used': used > 0 ? ratio(bound / used) : '–', 'Mean wait': '0 s', ...(workload.bound_cost === null ? {} : { Cost: money(workload.bound_cost) }) };
     body.push(make('tr', { 'data-bound': '' }, make('th', { scope: 'row' }, 'lower bound', make('span', { class: 'tag' }, 'no rule pays less')), ...columns.map(([label]) => make('td', { class: 'number' }, known[label] ?? ''))));
   }
   arrange($('runs').tBodies[0], body);
