@@ -156,7 +156,7 @@ fn site(double: &Double) -> Site {
         .over("ehos: {server_group: nodes-pool-1, security_groups: [site]}\n")
 }
 
-fn words<'a>(site: &'a Site, more: &[&str]) -> Vec<String> {
+fn words(site: &Site, more: &[&str]) -> Vec<String> {
     let named = ["retire", "--config"].map(str::to_owned);
     let state = ["--state-dir".to_owned(), site.state().display().to_string()];
     let config = [site.config().display().to_string()];
