@@ -88,7 +88,8 @@ fn every_reason_has_advice_in_the_imperative() {
     insta::assert_snapshot!(said(json!({"reason": "limited", "text": "", "limit": {"name": "cores", "cloud": "a"}})), @"ask the administrator to raise the cores quota of the project in cloud a, or wait for a free slot");
     for name in ReasonName::ALL
         .iter()
-        .filter(|name| **name != ReasonName::Busy)
+        // Reasons of nodes.
+        .filter(|name| !matches!(name, ReasonName::Busy | ReasonName::Kept))
     {
         let all = json!({"reason": name, "text": "", "mismatches": [{"node": true}]});
         assert!(!said(all).is_empty(), "{name}");
