@@ -228,7 +228,7 @@ impl Summary {
             lines.push(named(line, &format!("({name})")));
         }
         let rest = &self.unattributed.line;
-        if rest.jobs > 0 || rest.paid > 0 || rest.cost.is_some_and(|cost| cost > 0) {
+        if rest.used > 0 || rest.paid > 0 || rest.cost.is_some_and(|cost| cost > 0) {
             lines.push(named(rest, "(unattributed)"));
         }
         lines.push(named(&self.total, "(total)"));
