@@ -135,12 +135,14 @@ struct Open {
     deleted: Option<i64>,
 }
 
+/// Cores and memory of flavors, by cloud and flavor.
+type Sizes = BTreeMap<(String, String), (Option<u64>, Option<u64>)>;
+
 /// Reads records, the oldest first.
 #[derive(Debug, Default)]
 pub struct NodeTimes {
     nodes: BTreeMap<String, Open>,
-    /// Cores and memory of flavors, by cloud.
-    sizes: BTreeMap<(String, String), (Option<u64>, Option<u64>)>,
+    sizes: Sizes,
     first: Option<i64>,
 }
 
@@ -248,11 +250,7 @@ impl Open {
         }
     }
 
-    fn close(
-        mut self,
-        first: i64,
-        sizes: &BTreeMap<(String, String), (Option<u64>, Option<u64>)>,
-    ) -> Option<NodeTime> {
+    fn close(mut self, first: i64, sizes: &Sizes) -> Option<NodeTime> {
         if self.is_refused && !self.is_created && self.changes.len() <= 1 {
             return None;
         }

@@ -1,5 +1,6 @@
 //! The document of a cost report, and its text and CSV.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
@@ -147,7 +148,7 @@ impl Summary {
         let mut rows: Vec<(&String, &Amount)> = total.rows.iter().collect();
         if by != By::Day {
             let key = |amount: &Amount| (amount.cost, amount.paid_core_ms, amount.used_core_ms);
-            rows.sort_by(|(_, one), (_, other)| key(other).cmp(&key(one)));
+            rows.sort_by_key(|(_, amount)| Reverse(key(amount)));
         }
         let mut others = Amount::default();
         let rest = rows.split_off(rows.len().min(LINES_MAX));

@@ -92,7 +92,7 @@ fn a_node_is_paid_by_the_dominant_share_and_by_time() {
     assert_eq!(bob.paid_core_ms, 32 * HOUR as u128);
     let apart = shares.total(By::Owner, true);
     assert_eq!(costs(&apart), [("alice", 1_000_000), ("bob", 2_000_000)]);
-    let overhead: Vec<_> = apart.overhead.iter().map(|(_, one)| one.cost).collect();
+    let overhead: Vec<_> = apart.overhead.values().map(|one| one.cost).collect();
     assert_eq!(
         overhead,
         [1_000_000, 7_000_000, 1_000_000],
