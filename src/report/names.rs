@@ -173,6 +173,8 @@ scaling::names! {
     pub enum LimitName {
         NodesMax = "nodes_max",
         CloudNodesMax = "cloud_nodes_max",
+        CoresMax = "cores_max",
+        CloudCoresMax = "cloud_cores_max",
         Instances = "instances",
         Cores = "cores",
         Ram = "ram",

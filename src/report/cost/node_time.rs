@@ -135,11 +135,13 @@ struct Open {
     deleted: Option<i64>,
 }
 
+/// Cores and memory of flavors, by cloud and flavor.
+type Sizes = BTreeMap<(String, String), (Option<u64>, Option<u64>)>;
+
 /// Reads records, the oldest first.
 #[derive(Debug, Default)]
 pub struct NodeTimes {
     nodes: BTreeMap<String, Open>,
-    /// Cores and memory of flavors, by cloud.
     sizes: Sizes,
     first: Option<i64>,
 }
@@ -239,9 +241,6 @@ impl NodeTimes {
         nodes.filter_map(|open| open.close(first, &sizes)).collect()
     }
 }
-
-/// Cores and MiB of memory by cloud and flavor, where they are known.
-type Sizes = BTreeMap<(String, String), (Option<u64>, Option<u64>)>;
 
 impl Open {
     fn add_host(&mut self, host: Option<&str>) {

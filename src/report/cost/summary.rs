@@ -1,5 +1,6 @@
 //! The document of a cost report, and its text and CSV.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
@@ -147,7 +148,7 @@ impl Summary {
         let mut rows: Vec<(&String, &Amount)> = total.rows.iter().collect();
         if by != By::Day {
             let key = |amount: &Amount| (amount.cost, amount.paid_core_ms, amount.used_core_ms);
-            rows.sort_by_key(|(_, amount)| std::cmp::Reverse(key(amount)));
+            rows.sort_by_key(|(_, amount)| Reverse(key(amount)));
         }
         let mut others = Amount::default();
         let rest = rows.split_off(rows.len().min(LINES_MAX));
@@ -228,7 +229,7 @@ impl Summary {
             lines.push(named(line, &format!("({name})")));
         }
         let rest = &self.unattributed.line;
-        if rest.jobs > 0 || rest.paid > 0 || rest.cost.is_some_and(|cost| cost > 0) {
+        if rest.used > 0 || rest.paid > 0 || rest.cost.is_some_and(|cost| cost > 0) {
             lines.push(named(rest, "(unattributed)"));
         }
         lines.push(named(&self.total, "(total)"));

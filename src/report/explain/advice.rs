@@ -164,6 +164,11 @@ fn limited(why: &ReasonReport) -> Vec<String> {
             raise(&format!("nodes_max{most}"))
         }
         LimitName::CloudNodesMax => raise(&format!("nodes_max of cloud {cloud}")),
+        LimitName::CoresMax => {
+            let most = number("cores_max").map_or_else(String::new, |most| format!(" (now {most})"));
+            raise(&format!("cores_max{most}"))
+        }
+        LimitName::CloudCoresMax => raise(&format!("cores_max of cloud {cloud}")),
         LimitName::Instances => quota("instances"),
         LimitName::Cores => quota("cores"),
         LimitName::Ram => quota("RAM"),

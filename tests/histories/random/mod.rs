@@ -41,7 +41,7 @@ const USUAL: u64 = 3000;
 const RECORDED: u64 = 100;
 
 /// Those that run with a limit on cores.
-const CORE_LIMITED: u64 = 300;
+const CORE_LIMITED: u64 = 60;
 
 /// So many different failures are looked for before the test ends.
 const FAILURES: usize = 5;
