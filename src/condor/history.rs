@@ -133,7 +133,7 @@ pub fn write_history(
         if written.is_ok() {
             written = writeln!(sink, "{line}");
         }
-        extent.read(&line);
+        extent.read(line);
         written.as_ref().map(drop).map_err(io::Error::to_string)
     })?;
     Ok(extent)

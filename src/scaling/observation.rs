@@ -14,6 +14,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::job_names::{JobIds, PoolJobs};
 use super::job_requirements::{JobFault, JobGroupKey, Matches, RequirementsDigest};
 use super::leftover::Leftovers;
 use super::sender::Sender;
@@ -211,6 +212,8 @@ pub struct PoolView {
     pub schedds: BTreeMap<String, Observed<ScheddView>>,
     /// What the negotiator would hold jobs back for; asked only when a waiting job may be held back.
     pub negotiator: Observed<NegotiatorView>,
+    /// What the answers say of single jobs. For reports only.
+    pub jobs: PoolJobs,
 }
 
 /// What keeps the negotiator from starting jobs however many nodes there are.
@@ -487,6 +490,8 @@ pub struct Demand {
     pub waiting: Duration,
     /// One of them, as `condor_q` names it.
     pub example: Option<String>,
+    /// Some of their ids. For reports only.
+    pub job_ids: JobIds,
     /// The user that submitted them (`Owner`, which the schedd sets from the authenticated connection); `None` where that is
     /// not known.
     pub owner: Option<String>,

@@ -44,6 +44,7 @@ use super::figures::{
 };
 use super::job_requirements::RequirementsDigest;
 use super::leftover::LeftoverKind;
+use super::maintenance::{KeptNodes, PauseEntry, Requests};
 use super::names::{ActionName, PhaseName};
 use super::node::{Node, Phase};
 use super::node_inventory::survey;
@@ -146,6 +147,9 @@ pub struct NodeEntry {
     pub startd: Option<StartdFigures>,
     /// Where it is in its life, in a word.
     pub phase: PhaseName,
+    /// The requests of operators.
+    #[serde(skip_serializing_if = "Requests::is_empty")]
+    pub requests: Requests,
     /// What happens to it.
     pub decision: NodeDecision,
     /// The reason.
@@ -290,6 +294,12 @@ pub struct Plan {
     pub groups: Vec<JobGroupEntry>,
     /// What stops deletes.
     pub brakes: Vec<Brake>,
+    /// Pauses that operators have requested, and that have not ended.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub pauses: Vec<PauseEntry>,
+    /// Nodes that operators keep; `None` without any.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kept: Option<KeptNodes>,
     /// What nothing more is made of, until an operator says so.
     pub protected: Vec<ProtectedKind>,
     /// Months' budgets that are spent.

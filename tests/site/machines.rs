@@ -108,7 +108,7 @@ impl Testbed {
     }
 
     /// A command in a machine.
-    fn exec(&self, machine: &str, args: &[&str], stdin: &[u8]) -> Answer {
+    pub fn exec(&self, machine: &str, args: &[&str], stdin: &[u8]) -> Answer {
         run(
             self.script("machine").args(["exec", machine]).args(args),
             stdin,
@@ -116,7 +116,7 @@ impl Testbed {
     }
 
     /// Creates a server and waits until its boot is through.
-    fn boot(&self, name: &str, image: &str, user_data: &str) {
+    pub fn boot(&self, name: &str, image: &str, user_data: &str) {
         // The client runs in the control plane's chroot.
         let file = format!("/srv/tb/{name}.user-data");
         fs::write(self.dir.join("openstack/root").join(&file[1..]), user_data).unwrap();

@@ -10,6 +10,7 @@
 mod condor;
 mod crash;
 mod events;
+mod explain;
 mod faults;
 mod first;
 mod first_site;
@@ -22,6 +23,7 @@ mod matches;
 mod negotiation;
 mod odd_jobs;
 mod openstack;
+mod package;
 mod parallel_deletes;
 mod setup;
 mod simulate;

@@ -241,7 +241,7 @@ impl Ad {
         if let Some(Value::Expression(requirements)) = self.get(Attribute::Requirements)
             && let Some(attribute) = beyond_size(requirements)
         {
-            builder.requires(attribute, &example);
+            builder.requires(attribute, example);
         }
         for _ in 0..machines {
             match run {

@@ -2,8 +2,10 @@
 
 pub mod layout;
 mod read;
+mod remote;
 pub mod sheet;
 mod table;
 
 pub use read::{Error, last};
+pub use remote::fetch;
 pub use table::{View, table};
