@@ -10,6 +10,7 @@ const fn sizes(nodes: usize) -> [Size; 6] {
         jobs: 1000,
         requests: 8,
         nodes,
+        flavors: 1,
     }; 6];
     sizes[1].requests = 1000;
     sizes[2].jobs = 10_000;

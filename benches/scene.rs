@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use scaling::capacity::Capacity;
+use scaling::job_names::PoolJobs;
 use scaling::job_requirements::Matches;
 use scaling::leftover::Leftovers;
 use scaling::node::drain_mark;
@@ -20,14 +21,37 @@ use scaling::state::{Join, NodeState, NodeType, State, Tombstone};
 
 const CLUSTER: &str = "pool-bench";
 const CLOUDS: [&str; 2] = ["one", "two"];
-const FLAVOR: &str = "m1.xlarge";
 const IMAGE: &str = "execute";
-const NODE: Resources = Resources {
-    cpus: 8,
-    memory_mb: 15_000,
-    disk_kb: 160 << 20,
-    gpus: 0,
-};
+
+/// The flavor at a place in the order of preference: the first has 8 cores, the others 1, 2, 3 and so on.
+fn flavor(place: usize) -> (String, Flavor) {
+    let vcpus = match place {
+        0 => 8,
+        _ => place as u64 + u64::from(place >= 8),
+    };
+    let flavor = Flavor {
+        id: place.to_string(),
+        vcpus,
+        ram_mb: vcpus * 2048,
+        disk_gb: 160,
+        gpus: 0,
+    };
+    (format!("m{vcpus}.xlarge"), flavor)
+}
+
+/// The flavor of a node: each has nodes in all phases.
+fn flavor_of(number: usize, flavors: usize) -> (String, Flavor) {
+    flavor(number / 20 % flavors)
+}
+
+fn whole(flavor: &Flavor) -> Resources {
+    Resources {
+        cpus: flavor.vcpus,
+        memory_mb: flavor.vcpus * 1875,
+        disk_kb: 160 << 20,
+        gpus: 0,
+    }
+}
 
 /// How much there is of everything.
 #[derive(Clone, Copy)]
@@ -36,6 +60,8 @@ pub struct Size {
     /// Different requests among them.
     pub requests: u64,
     pub nodes: usize,
+    /// Of each cloud.
+    pub flavors: usize,
 }
 
 impl fmt::Display for Size {
@@ -44,8 +70,12 @@ impl fmt::Display for Size {
             jobs,
             requests,
             nodes,
+            flavors,
         } = self;
-        write!(f, "{nodes} nodes, {jobs} jobs, {requests} requests")
+        write!(
+            f,
+            "{nodes} nodes of {flavors} flavors, {jobs} jobs, {requests} requests"
+        )
     }
 }
 
@@ -60,7 +90,7 @@ pub struct Scene {
 /// machines, one for 20 nodes, and as many nodes have gone within the last hours.
 pub fn scene(size: Size) -> Scene {
     let at: Timestamp = "2026-11-22T12:00:00Z".parse().unwrap();
-    let policy = policy(size.nodes);
+    let policy = policy(&size);
     let earlier = State::default().at(at - Duration::from_secs(60));
     let mut state = earlier.at(at);
     state.clouds = CLOUDS.iter().map(|name| (*name).to_owned()).collect();
@@ -74,17 +104,19 @@ pub fn scene(size: Size) -> Scene {
         } else {
             ServerStatus::Active
         };
-        let record = server(number, &id, status);
-        let startd = (number % 20 < 18).then(|| startd(number, &id, &record.id));
+        let (name, flavor) = flavor_of(number, size.flavors);
+        let record = server(number, &id, status, &name);
+        let whole = whole(&flavor);
+        let startd = (number % 20 < 18).then(|| startd(number, &id, &record.id, whole));
         let kind = NodeType {
             cloud: cloud.to_owned(),
-            flavor: FLAVOR.to_owned(),
+            flavor: name,
             image: IMAGE.to_owned(),
         };
         if startd.is_some() {
             let memory = state.node_type_mut(&kind);
             memory.joined += 1;
-            memory.capacity = Some(Capacity::whole(NODE));
+            memory.capacity = Some(Capacity::whole(whole));
         }
         let memory = NodeState {
             server_id: Some(record.id.clone()),
@@ -97,14 +129,14 @@ pub fn scene(size: Size) -> Scene {
             },
             ..NodeState::new(kind, &record.name, at, earlier.now)
         };
-        state.nodes.insert(id, memory);
+        state.nodes.insert(id, memory.into());
         startds.extend(startd);
         let server = OwnedServer::recognise(record, CLUSTER).unwrap();
         servers.entry(cloud).or_default().push(server);
     }
     for number in 0..size.nodes / 20 {
         let other = NodeId(format!("other{number:06}"));
-        let mut machine = startd(number, &other, "");
+        let mut machine = startd(number, &other, "", whole(&flavor(0).1));
         machine.instance_id = None;
         machine.node = None;
         startds.push(machine);
@@ -131,7 +163,7 @@ pub fn scene(size: Size) -> Scene {
             servers: servers.remove(name).unwrap_or_default(),
             quota: quota(),
             parts: Observed::Known(SecondaryQuota::default()),
-            flavors: BTreeMap::from([(FLAVOR.to_owned(), flavor())]),
+            flavors: (0..size.flavors).map(flavor).collect(),
             leftovers: Observed::Known(Leftovers::default()),
         };
         ((*name).to_owned(), Observed::Known(view))
@@ -158,6 +190,7 @@ pub fn scene(size: Size) -> Scene {
         schedds: BTreeMap::from([("local".to_owned(), Observed::Known(schedd))]),
         negotiator: Observed::Known(NegotiatorView::default()),
         central_managers: None,
+        jobs: PoolJobs::default(),
     };
     Scene {
         observation: Observation {
@@ -171,10 +204,11 @@ pub fn scene(size: Size) -> Scene {
     }
 }
 
-fn policy(nodes: usize) -> Policy {
-    let cloud = |name: &&str| CloudPolicy::new(name, vec![FLAVOR.to_owned()], IMAGE);
+fn policy(size: &Size) -> Policy {
+    let flavors: Vec<String> = (0..size.flavors).map(|place| flavor(place).0).collect();
+    let cloud = |name: &&str| CloudPolicy::new(name, flavors.clone(), IMAGE);
     Policy {
-        nodes_max: nodes as u64 * 2,
+        nodes_max: size.nodes as u64 * 2,
         nodes_spare: Spare::Count(2),
         clouds: CLOUDS.iter().map(cloud).collect(),
         ..Policy::new(CLUSTER)
@@ -193,30 +227,20 @@ fn quota() -> Quota {
     }
 }
 
-fn flavor() -> Flavor {
-    Flavor {
-        id: "4".to_owned(),
-        vcpus: 8,
-        ram_mb: 16_384,
-        disk_gb: 160,
-        gpus: 0,
-    }
-}
-
 fn uuid(number: usize) -> String {
     // Not in the order of the node ids.
     let first = (number as u32).wrapping_mul(2_654_435_761);
     format!("{first:08x}-0000-4000-8000-{number:012}")
 }
 
-fn server(number: usize, id: &NodeId, status: ServerStatus) -> ServerRecord {
+fn server(number: usize, id: &NodeId, status: ServerStatus, flavor: &str) -> ServerRecord {
     ServerRecord {
         id: uuid(number),
         name: format!("ehos-v1-execute-{id}"),
         status,
         nova_status: None,
         deleting: false,
-        metadata: execute_metadata(CLUSTER, id, FLAVOR, IMAGE),
+        metadata: execute_metadata(CLUSTER, id, flavor, IMAGE),
         age: Duration::from_secs(3600),
         fault: None,
         volumes: Vec::new(),
@@ -225,12 +249,12 @@ fn server(number: usize, id: &NodeId, status: ServerStatus) -> ServerRecord {
     }
 }
 
-fn startd(number: usize, id: &NodeId, uuid: &str) -> StartdView {
+fn startd(number: usize, id: &NodeId, uuid: &str, whole: Resources) -> StartdView {
     let machine = format!("ehos-v1-execute-{id}.example.org");
     let draining = matches!(number % 20, 16 | 17);
     let idle = matches!(number % 20, 13..=16);
     // Busy nodes have one to eight cores in use, so of each size some are free.
-    let used = if idle { 0 } else { number as u64 / 20 % 8 + 1 };
+    let used = if idle { 0 } else { number as u64 / 20 % 8 + 1 }.min(whole.cpus);
     let job = Resources {
         cpus: 1,
         memory_mb: 1024,
@@ -239,8 +263,8 @@ fn startd(number: usize, id: &NodeId, uuid: &str) -> StartdView {
     };
     // No two disks have the same room, so no two free spaces are the same.
     let total = Resources {
-        disk_kb: NODE.disk_kb - number as u64 * 4,
-        ..NODE
+        disk_kb: whole.disk_kb - number as u64 * 4,
+        ..whole
     };
     StartdView {
         slots: vec![SlotView {

@@ -23,6 +23,7 @@ fn snapshot(nodes: usize) -> TickReport {
         jobs: 10_000,
         requests: 100,
         nodes,
+        flavors: 1,
     });
     let plan = plan(&scene.observation, &scene.policy, &scene.state);
     TickReport::of(&TickResult {
@@ -31,6 +32,7 @@ fn snapshot(nodes: usize) -> TickReport {
         unsaved: false,
         notices: Vec::new(),
         simulated: false,
+        jobs: None,
         durations: &Default::default(),
         took: Duration::ZERO,
         totals: Default::default(),
@@ -43,8 +45,8 @@ const NODES: [usize; 3] = [100, 1000, 10_000];
 #[divan::bench(args = NODES, max_time = 2)]
 fn write(bencher: Bencher, nodes: usize) {
     let folder = tempfile::tempdir().unwrap();
-    let snapshot = snapshot(nodes);
-    bencher.bench(|| history::write(folder.path(), black_box(&snapshot), 400).unwrap());
+    let mut snapshot = snapshot(nodes);
+    bencher.bench_local(|| history::write(folder.path(), black_box(&mut snapshot), 400).unwrap());
 }
 
 /// It is put into Prometheus' words.
@@ -89,7 +91,7 @@ fn month() -> tempfile::TempDir {
     snapshot.at = now;
     // Each tick writes the steps of one day that has none.
     for _ in 0..=31 {
-        history::write(state.path(), &snapshot, 400).unwrap();
+        history::write(state.path(), &mut snapshot, 400).unwrap();
     }
     state
 }

@@ -1,15 +1,17 @@
 //! The command line: commands, flags and their help.
 
+mod grouped;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 
 /// Elastic HTCondor OpenStack Scaling: autoscales the execute nodes of an HTCondor pool on OpenStack
 #[derive(Debug, Parser)]
 #[command(
     name = "ehos",
-    version,
+    version = option_env!("EHOS_VERSION").unwrap_or(env!("CARGO_PKG_VERSION")),
     max_term_width = 100,
     after_help = "\
 Examples:
@@ -20,8 +22,46 @@ Examples:
   ehos resume CLOUD       Create nodes again after a cause of failures was corrected"
 )]
 pub struct Cli {
+    #[command(flatten)]
+    pub global: Global,
     #[command(subcommand)]
     pub command: Command,
+}
+
+impl Cli {
+    /// The command line with its help: commands in groups, examples at the end.
+    pub fn grouped() -> clap::Command {
+        grouped::command(Cli::command())
+    }
+}
+
+/// The flags before and behind each command.
+#[derive(Debug, Clone, Copy, Args)]
+#[command(next_help_heading = "Global options")]
+pub struct Global {
+    /// Increase log verbosity (-v: progress, -vv: each request)
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+    /// Print problems only: no report without one, no progress (for cron)
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    pub quiet: bool,
+    /// Colors: on a terminal, unless $NO_COLOR is set; always, as with $CLICOLOR_FORCE; or never
+    #[arg(
+        long,
+        global = true,
+        value_name = "WHEN",
+        value_enum,
+        default_value = "auto"
+    )]
+    pub color: ColorWhen,
+}
+
+/// When output has colors.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ColorWhen {
+    Auto,
+    Always,
+    Never,
 }
 
 /// The commands.
@@ -54,25 +94,91 @@ Examples:
   ehos status --watch         Show each new tick
   ehos status -o prometheus   Print metrics")]
     Status(Status),
-    /// Show the history of a node and the reason for each decision
+    /// Show why a job waits, where it runs or ran, or the history of a node
     ///
-    /// Reads the history in the state directory only. Exit code 1: no such node.
+    /// Every user of the pool can run this command. It asks the schedd for the job (condor_q, condor_history), and reads the
+    /// decisions of the last tick in the state directory, or at --url. Exit codes: 0 done; 1 no such job, user or node; 74 the
+    /// decisions cannot be read; 75 no tick, or the schedd does not answer.
     #[command(after_help = "\
 Examples:
-  ehos explain 20270115t090200-01                      By the id of the node
-  ehos explain ehos-v1-execute-20270115t090200-01      By the name of the server")]
+  ehos explain 1234.0                                  A job
+  ehos explain 1234                                    All jobs of a cluster
+  ehos explain alice                                   All jobs of a user
+  ehos explain 1234.0 --url http://cm.example.org:5000 On a host without the state directory
+  ehos explain 20270115t090200-01                      A node by its id
+  ehos explain ehos-v1-execute-20270115t090200-01      A node by the name of its server")]
     Explain(Explain),
-    /// Check configuration, HTCondor, clouds, quota, images and access, without any change
+    /// Check configuration, HTCondor, clouds, quota, images and access
+    ///
+    /// Changes nothing without --fix. With --fix, ehos shows the safe changes and asks before it makes them: owner and mode
+    /// of the state directory, files with secrets that others can read, a missing keypair, security group, rule for port
+    /// 9618 within the group, or server group. Then it checks again.
     #[command(after_help = "\
 Examples:
   ehos check                   Check everything
-  ehos check --cloud green     Check one cloud")]
+  ehos check --cloud green     Check one cloud
+  ehos check --fix             Show the changes that would help, and ask before making them")]
     Check(Check),
-    /// End backoff and protected mode of a cloud, so that ehos creates nodes there again
+    /// Pause creates in a cloud or in all clouds, with --deletes also drains and deletes
     ///
-    /// Run this command after the cause of the failures was corrected. For a cloud that is no longer in the configuration,
-    /// ehos forgets the nodes in it.
+    /// Jobs run on. Every report shows the pause; it is no problem and sends no notification. Builders of `ehos image build`
+    /// are not paused. See docs/maintenance.md.
+    #[command(after_help = "\
+Examples:
+  ehos pause                                          Create no node until `ehos resume`
+  ehos pause blue --until 18:00 --reason \"new disks\"   Create none in cloud blue until 18:00
+  ehos pause blue --deletes --until 2h                Drain and delete none either")]
+    Pause(Pause),
+    /// End a pause; with a cloud also its backoff and protected mode, so that ehos creates nodes there again
+    ///
+    /// Without a cloud: ends the pause of all clouds. With clouds: run this command after the cause of the failures was
+    /// corrected. For a cloud that is no longer in the configuration, ehos forgets the nodes in it.
+    #[command(after_help = "\
+Examples:
+  ehos resume          End the pause of all clouds
+  ehos resume blue     End pause, backoff and protected mode of cloud blue")]
     Resume(Resume),
+    /// Give nodes no new demand, and delete them once they are idle
+    ///
+    /// Running jobs end by themselves. ehos creates no other node in place of a drained one beyond demand, nodes_min and
+    /// nodes_spare; with --replace the node no longer counts for nodes_min and nodes_spare, and a quarter of the pool is
+    /// drained at a time.
+    #[command(after_help = "\
+Examples:
+  ehos drain 20270115t090200-01           Drain one node
+  ehos drain --image gold-1 --replace     Replace all nodes of an image
+  ehos drain --all --cancel               Withdraw all drain requests")]
+    Drain(Drain),
+    /// Keep nodes: ehos neither drains nor deletes them
+    ///
+    /// A kept node runs jobs and counts for nodes_min, nodes_spare and nodes_max. Every report says how many nodes are kept,
+    /// and what they cost per hour.
+    #[command(after_help = "\
+Examples:
+  ehos keep 20270115t090200-01 --until 2h     Keep a node for two hours
+  ehos keep --release 20270115t090200-01      Release it")]
+    Keep(Keep),
+    /// Delete a node, and end the jobs that run on it
+    ///
+    /// Names the jobs and their owners, and asks. The next tick deletes the server, whatever runs on it then. Exit code 1:
+    /// nothing was requested.
+    #[command(after_help = "\
+Examples:
+  ehos delete 20270115t090200-01              Show the jobs, ask, and delete the node
+  ehos delete 20270115t090200-01 --yes        Delete it without a question
+  ehos delete 20270115t090200-01 --cancel     Withdraw a request that no tick has carried out")]
+    Delete(Delete),
+    /// Take the whole pool away: nodes, builders, images, keypair, server group, security groups
+    ///
+    /// Saves a request: ticks then create nothing, and drain and delete every node and builder. Run the command again until
+    /// it ends with exit code 0. Once no node is left, it deletes what ehos created for this pool, known by its mark, and
+    /// names what it leaves with the command that deletes it. The central manager stays. `ehos resume` ends the request.
+    #[command(after_help = "\
+Examples:
+  ehos retire --dry-run     List everything in order, without any change
+  ehos retire               Ask for the pool id, and take away what can go now
+  ehos retire --now         Delete nodes without waiting for their jobs, which end")]
+    Retire(Retire),
     /// Show what a configuration costs and how long jobs wait, by replaying jobs on a simulated site
     ///
     /// The planner of `ehos tick` decides on simulated clouds and a simulated pool; no service is changed. Input: the output of
@@ -94,6 +200,43 @@ Examples:
     /// Deploy the central manager
     #[command(subcommand)]
     Master(MasterCommand),
+    /// Print the completions for a shell
+    #[command(after_help = "\
+Examples:
+  ehos completions bash > /etc/bash_completion.d/ehos
+  ehos completions zsh > /usr/local/share/zsh/site-functions/_ehos
+  ehos completions fish > /etc/fish/completions/ehos.fish")]
+    Completions(Completions),
+    /// Print the manual page, or write the page of each command to a folder
+    #[command(after_help = "\
+Examples:
+  ehos man | man -l -                  Read the page of ehos
+  ehos man /usr/local/share/man/man1   Write the pages of all commands")]
+    Man(Man),
+}
+
+/// `ehos completions`.
+#[derive(Debug, Args)]
+pub struct Completions {
+    /// Shell that reads the completions
+    #[arg(value_name = "SHELL", value_enum)]
+    pub shell: CompletionShell,
+}
+
+/// The shells with completions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum CompletionShell {
+    Bash,
+    Zsh,
+    Fish,
+}
+
+/// `ehos man`.
+#[derive(Debug, Args)]
+pub struct Man {
+    /// Folder for ehos.1, ehos-tick.1 and the other pages; created if missing
+    #[arg(value_name = "DIR")]
+    pub folder: Option<PathBuf>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -175,51 +318,75 @@ pub struct Simulate {
     #[command(flatten)]
     pub common: Common,
     /// File of jobs, `-` for standard input, or a generator (poisson:…, bursts:…, week:…); several are joined
-    #[arg(long, value_name = "FILE", required_unless_present = "site")]
+    #[arg(
+        help_heading = "Jobs",
+        long,
+        value_name = "FILE",
+        required_unless_present = "site"
+    )]
     pub jobs: Vec<PathBuf>,
     /// Format of the files [default: recognized by their contents]
-    #[arg(long, value_name = "FORMAT")]
+    #[arg(help_heading = "Jobs", long, value_name = "FORMAT")]
     pub format: Option<String>,
     /// Split each parallel job of a trace into single-core jobs
-    #[arg(long)]
+    #[arg(help_heading = "Jobs", long)]
     pub split: bool,
     /// Take the jobs from condor_history, sizes and quotas from the clouds, and boot times from ehos's history
-    #[arg(long, conflicts_with = "jobs")]
+    #[arg(help_heading = "Jobs", long, conflicts_with = "jobs")]
     pub site: bool,
     /// With --site: days of the history
-    #[arg(long, value_name = "DAYS", default_value_t = 30, requires = "site")]
+    #[arg(
+        help_heading = "Jobs",
+        long,
+        value_name = "DAYS",
+        default_value_t = 30,
+        requires = "site"
+    )]
     pub days: u64,
     /// Change a key of the configuration, as `ehos config show` prints it; can be given several times
-    #[arg(long = "set", value_name = "KEY=VALUE")]
+    #[arg(help_heading = "Comparison", long = "set", value_name = "KEY=VALUE")]
     pub set: Vec<String>,
     /// Try each of these values of a key, with each of those of other --sweep
-    #[arg(long = "sweep", value_name = "KEY=V1,V2,…")]
+    #[arg(
+        help_heading = "Comparison",
+        long = "sweep",
+        value_name = "KEY=V1,V2,…"
+    )]
     pub sweep: Vec<String>,
     /// Compare with a rule of another program: original-ehos, queue-cores, utilization-feedback, idle-timeout:TIME,
     /// fixed:NODES, all
-    #[arg(long = "against", value_name = "RULE")]
+    #[arg(help_heading = "Comparison", long = "against", value_name = "RULE")]
     pub against: Vec<String>,
     /// Size of a flavor, where nothing else says it: cores, memory in GB, and price for an hour
-    #[arg(long = "flavor", value_name = "NAME=CORES,GB[,PRICE]")]
+    #[arg(
+        help_heading = "Simulated site",
+        long = "flavor",
+        value_name = "NAME=CORES,GB[,PRICE]"
+    )]
     pub flavors: Vec<String>,
     /// Time from the create of a server until its startd joins; `history`: as the ticks of --state-dir saw it
     /// [default: 60s..90s; with --site: history]
-    #[arg(long, value_name = "TIME[..TIME]")]
+    #[arg(help_heading = "Simulated site", long, value_name = "TIME[..TIME]")]
     pub boot: Option<String>,
     /// Share of servers that never join
-    #[arg(long, value_name = "SHARE", default_value_t = 0.0)]
+    #[arg(
+        help_heading = "Simulated site",
+        long,
+        value_name = "SHARE",
+        default_value_t = 0.0
+    )]
     pub boot_failures: f64,
     /// NEGOTIATOR_INTERVAL of the pool [default: 10s; with --site: that of the pool]
-    #[arg(long, value_name = "TIME")]
+    #[arg(help_heading = "Simulated site", long, value_name = "TIME")]
     pub negotiator_interval: Option<String>,
     /// NEGOTIATOR_CYCLE_DELAY of the pool [default: 5s; with --site: that of the pool]
-    #[arg(long, value_name = "TIME")]
+    #[arg(help_heading = "Simulated site", long, value_name = "TIME")]
     pub negotiator_cycle_delay: Option<String>,
     /// Jobs go to the emptiest node that fits, not to the fullest (NEGOTIATOR_PRE_JOB_RANK)
-    #[arg(long)]
+    #[arg(help_heading = "Simulated site", long)]
     pub breadth_first: bool,
     /// Seed of boot times, failures and generators
-    #[arg(long, value_name = "N", default_value_t = 0)]
+    #[arg(help_heading = "Jobs", long, value_name = "N", default_value_t = 0)]
     pub seed: u64,
     /// Output format
     #[arg(short, long, value_enum, default_value_t = SimulateOutput::Table)]
@@ -246,9 +413,6 @@ pub struct Common {
     /// State directory [default: daemon.state_dir, else $STATE_DIRECTORY, else /var/lib/ehos for root]
     #[arg(long, value_name = "DIR", env = "EHOS_STATE_DIR")]
     pub state_dir: Option<PathBuf>,
-    /// Increase log verbosity (-v: progress, -vv: each request)
-    #[arg(short, long, action = clap::ArgAction::Count)]
-    pub verbose: u8,
 }
 
 /// The clouds of a command.
@@ -300,9 +464,19 @@ pub struct Status {
 pub struct Explain {
     #[command(flatten)]
     pub common: Common,
-    /// Node id, server name, server UUID or host name; of several nodes with that name, the newest
-    #[arg(value_name = "NODE")]
-    pub node: String,
+    /// Job ([SCHEDD#]CLUSTER.PROC), cluster of jobs, or user; node by id, server name, server UUID or host name, of several
+    /// nodes with that name the newest
+    #[arg(value_name = "JOB|USER|NODE")]
+    pub subject: String,
+    /// Schedd of the job, by name [default: the one of this machine]
+    #[arg(long, value_name = "NAME")]
+    pub schedd: Option<String>,
+    /// Read the last tick from the page of ehos at this address instead of the state directory
+    #[arg(long, value_name = "URL")]
+    pub url: Option<String>,
+    /// File with the token of that page
+    #[arg(long, value_name = "FILE", requires = "url")]
+    pub token_file: Option<PathBuf>,
     /// Output format
     #[arg(short, long, value_enum, default_value = "text")]
     pub output: Output,
@@ -315,9 +489,123 @@ pub struct Explain {
 pub struct Resume {
     #[command(flatten)]
     pub common: Common,
-    /// Clouds in which to end backoff and protected mode; removed clouds, to forget them
-    #[arg(value_name = "CLOUD", required = true)]
+    /// Clouds in which to end pause, backoff and protected mode; removed clouds, to forget them [default: only the pause of
+    /// all clouds]
+    #[arg(value_name = "CLOUD")]
     pub clouds: Vec<String>,
+    /// Output format
+    #[arg(short, long, value_name = "FORMAT", default_value = "text")]
+    pub output: Output,
+}
+
+#[derive(Debug, Args)]
+pub struct Pause {
+    #[command(flatten)]
+    pub common: Common,
+    /// Cloud to pause [default: all clouds]
+    #[arg(value_name = "CLOUD")]
+    pub cloud: Option<String>,
+    /// End of the pause: a span (90min, 2h), a time of day (18:00), or a time stamp [default: until `ehos resume`]
+    #[arg(long, value_name = "TIME")]
+    pub until: Option<String>,
+    /// Text for the reports, at most 200 characters
+    #[arg(long, value_name = "TEXT", value_parser = reason)]
+    pub reason: Option<String>,
+    /// Drain and delete no node either
+    #[arg(long)]
+    pub deletes: bool,
+    /// Output format
+    #[arg(short, long, value_name = "FORMAT", default_value = "text")]
+    pub output: Output,
+}
+
+/// Nodes by name, or all that have something in common.
+#[derive(Debug, Args)]
+#[group(required = true, multiple = true)]
+pub struct NodeChoice {
+    /// Node ids, server names, server UUIDs or host names
+    #[arg(value_name = "NODE", conflicts_with_all = ["all", "flavor", "image", "cloud"])]
+    pub nodes: Vec<String>,
+    /// Every node
+    #[arg(long, conflicts_with_all = ["flavor", "image", "cloud"])]
+    pub all: bool,
+    /// Nodes of a flavor
+    #[arg(long, value_name = "FLAVOR")]
+    pub flavor: Option<String>,
+    /// Nodes of an image, as configured when they were created
+    #[arg(long, value_name = "IMAGE")]
+    pub image: Option<String>,
+    /// Nodes of a cloud
+    #[arg(long, value_name = "CLOUD")]
+    pub cloud: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct Drain {
+    #[command(flatten)]
+    pub common: Common,
+    #[command(flatten)]
+    pub choice: NodeChoice,
+    /// Replace the nodes: they no longer count for nodes_min and nodes_spare
+    #[arg(long, conflicts_with = "cancel")]
+    pub replace: bool,
+    /// Withdraw the requests
+    #[arg(long)]
+    pub cancel: bool,
+    /// Output format
+    #[arg(short, long, value_name = "FORMAT", default_value = "text")]
+    pub output: Output,
+}
+
+#[derive(Debug, Args)]
+pub struct Keep {
+    #[command(flatten)]
+    pub common: Common,
+    /// Node ids, server names, server UUIDs or host names
+    #[arg(value_name = "NODE", required = true)]
+    pub nodes: Vec<String>,
+    /// End of the keep: a span (90min, 2h), a time of day (18:00), or a time stamp [default: until --release]
+    #[arg(long, value_name = "TIME", conflicts_with = "release")]
+    pub until: Option<String>,
+    /// Release the nodes
+    #[arg(long)]
+    pub release: bool,
+    /// Output format
+    #[arg(short, long, value_name = "FORMAT", default_value = "text")]
+    pub output: Output,
+}
+
+#[derive(Debug, Args)]
+pub struct Delete {
+    #[command(flatten)]
+    pub common: Common,
+    /// Node id, server name, server UUID or host name
+    #[arg(value_name = "NODE")]
+    pub node: String,
+    /// End the jobs without a question
+    #[arg(short, long)]
+    pub yes: bool,
+    /// Withdraw a request that no tick has carried out
+    #[arg(long, conflicts_with = "yes")]
+    pub cancel: bool,
+    /// Output format; json needs --yes
+    #[arg(short, long, value_name = "FORMAT", default_value = "text")]
+    pub output: Output,
+}
+
+#[derive(Debug, Args)]
+pub struct Retire {
+    #[command(flatten)]
+    pub common: Common,
+    /// Print the list without any change
+    #[arg(short = 'n', long)]
+    pub dry_run: bool,
+    /// Delete busy nodes too, and end their jobs; the command names these first
+    #[arg(long)]
+    pub now: bool,
+    /// Ask no question
+    #[arg(short, long)]
+    pub yes: bool,
     /// Output format
     #[arg(short, long, value_name = "FORMAT", default_value = "text")]
     pub output: Output,
@@ -356,6 +644,12 @@ pub struct Check {
     pub common: Common,
     #[command(flatten)]
     pub clouds: Clouds,
+    /// Make the safe changes that would help, after a question; without a terminal, show them only
+    #[arg(long)]
+    pub fix: bool,
+    /// With --fix: make the changes without a question
+    #[arg(short, long, requires = "fix")]
+    pub yes: bool,
     /// Output format
     #[arg(short, long, value_enum, default_value = "text")]
     pub output: Output,
@@ -381,9 +675,10 @@ pub struct ConfigInit {
     /// Least memory of a node, in GB
     #[arg(long, value_name = "GB", default_value_t = 4.0)]
     pub min_ram: f64,
-    /// Increase log verbosity (-v: progress, -vv: each request)
-    #[arg(short, long, action = clap::ArgAction::Count)]
-    pub verbose: u8,
+    /// Write a drop-in too, by which systemd passes the secret from root to the unit (LoadCredential=), such as
+    /// /etc/systemd/system/ehos.service.d/50-CLOUD.conf
+    #[arg(long, value_name = "FILE")]
+    pub credential_drop_in: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
@@ -516,55 +811,81 @@ pub struct MasterDeploy {
     #[arg(long, value_name = "NAME")]
     pub cloud: Option<String>,
     /// Golden image, name or id [default: image of the configuration]
-    #[arg(long, value_name = "IMAGE", conflicts_with = "build_image")]
+    #[arg(
+        help_heading = "Server",
+        long,
+        value_name = "IMAGE",
+        conflicts_with = "build_image"
+    )]
     pub image: Option<String>,
     /// Build a golden image in every cloud first
-    #[arg(long)]
+    #[arg(help_heading = "Server", long)]
     pub build_image: bool,
     /// With --build-image: cloud-init file of the builder [default: base.yaml]
-    #[arg(long, value_name = "FILE", requires = "build_image")]
+    #[arg(
+        help_heading = "Server",
+        long,
+        value_name = "FILE",
+        requires = "build_image"
+    )]
     pub base: Option<PathBuf>,
     /// With --build-image: base image [default: base_image]
-    #[arg(long, value_name = "IMAGE", requires = "build_image")]
+    #[arg(
+        help_heading = "Server",
+        long,
+        value_name = "IMAGE",
+        requires = "build_image"
+    )]
     pub from: Option<String>,
     /// Flavor of the central manager [default: the first flavor of the cloud]
-    #[arg(long, value_name = "FLAVOR")]
+    #[arg(help_heading = "Server", long, value_name = "FLAVOR")]
     pub flavor: Option<String>,
     /// Server name and host name of the central manager [default: PROJECT_PREFIX-master]
-    #[arg(long, value_name = "NAME")]
+    #[arg(help_heading = "Server", long, value_name = "NAME")]
     pub name: Option<String>,
     /// Cloud-init template of the central manager [default: master.yaml of the configuration folders]
-    #[arg(long, value_name = "FILE")]
+    #[arg(help_heading = "Software and pool", long, value_name = "FILE")]
     pub master: Option<PathBuf>,
     /// Cloud-init template of nodes, copied to the central manager [default: userdata_file of the configuration]
-    #[arg(long, value_name = "FILE")]
+    #[arg(help_heading = "Software and pool", long, value_name = "FILE")]
     pub execute: Option<PathBuf>,
     /// TRUST_DOMAIN and UID_DOMAIN of the pool [default: condor.trust_domain, else ehos.CLUSTER]
-    #[arg(long, value_name = "DOMAIN")]
+    #[arg(help_heading = "Software and pool", long, value_name = "DOMAIN")]
     pub trust_domain: Option<String>,
     /// Associate a floating IP of this external network
-    #[arg(long, value_name = "NETWORK")]
+    #[arg(help_heading = "Server", long, value_name = "NETWORK")]
     pub floating_ip: Option<String>,
     /// SSH user [default: the one that cloud-init prints on the console]
-    #[arg(long, value_name = "USER")]
+    #[arg(help_heading = "Access", long, value_name = "USER")]
     pub ssh_user: Option<String>,
     /// SSH private key [default: the key in ~/.ssh whose .pub is the keypair, else the keys of ssh]
-    #[arg(long, value_name = "FILE")]
+    #[arg(help_heading = "Access", long, value_name = "FILE")]
     pub identity: Option<PathBuf>,
     /// Trust the host key of the server if its console does not show one
-    #[arg(long)]
+    #[arg(help_heading = "Access", long)]
     pub accept_host_key: bool,
     /// UUID of a server without a valid ehos_proof to trust as the central manager, which receives its secrets; repeatable
-    #[arg(long, value_name = "UUID", value_delimiter = ',')]
+    #[arg(
+        help_heading = "Access",
+        long,
+        value_name = "UUID",
+        value_delimiter = ','
+    )]
     pub trust_server: Vec<String>,
-    /// ehos binary to install [default: this one]
-    #[arg(long, value_name = "FILE", conflicts_with = "package")]
+    /// ehos binary to install [default: this one]. On Debian and its like the master packs it
+    #[arg(
+        help_heading = "Software and pool",
+        long,
+        value_name = "FILE",
+        conflicts_with = "package"
+    )]
     pub binary: Option<PathBuf>,
-    /// URL of a .deb, .rpm or binary for the central manager to download instead; needs --sha256
-    #[arg(long, value_name = "URL", requires = "sha256")]
+    /// A .deb or .rpm to install instead, or the URL of one or of a binary for the central manager to download, with
+    /// --sha256
+    #[arg(help_heading = "Software and pool", long, value_name = "FILE|URL")]
     pub package: Option<String>,
-    /// SHA-256 checksum of --package, in hexadecimal
-    #[arg(long, value_name = "HEX", requires = "package", value_parser = sha256)]
+    /// SHA-256 checksum of the --package at a URL, in hexadecimal
+    #[arg(help_heading = "Software and pool", long, value_name = "HEX", requires = "package", value_parser = sha256)]
     pub sha256: Option<String>,
     /// Keep the server of a failed deployment for debugging; the next run continues with it
     #[arg(long, alias = "keep")]
@@ -586,6 +907,18 @@ fn duration(text: &str) -> Result<Duration, String> {
         Some(remedy) => format!("{problem}; {remedy}"),
         None => problem,
     })
+}
+
+/// The longest reason of a pause.
+const REASON_MAX: usize = 200;
+
+/// One line of text.
+fn reason(text: &str) -> Result<String, String> {
+    let text = system::plain::clean(text.trim());
+    match text.chars().count() {
+        0..=REASON_MAX => Ok(text),
+        length => Err(format!("{length} characters; write at most {REASON_MAX}")),
+    }
 }
 
 /// A duration that is not 0.

@@ -9,23 +9,24 @@ mod wake;
 use std::ffi::OsString;
 use std::io::Write;
 
-use clap::Parser;
+use clap::{ColorChoice, FromArgMatches};
 use log::error;
 use tick::state_directory;
 
-use cli::{Cli, CloudCommand, Command, ConfigCommand, ImageCommand, MasterCommand};
+use cli::{Cli, CloudCommand, ColorWhen, Command, ConfigCommand, ImageCommand, MasterCommand};
+use report::TextOptions;
 use system::environment::Environment;
 use system::exit::Exit;
 use system::plain::{Own, PlainWriter};
-use system::{logging, rights};
+use system::{logging, progress, rights};
 
 /// Runs the command line `args` (the name of the program first) and writes its output to `out`, as plain text.
 pub fn run(args: impl IntoIterator<Item = OsString>, out: &mut dyn Write) -> Exit {
     let args: Vec<OsString> = args.into_iter().collect();
-    let cli = match Cli::try_parse_from(&args) {
+    let cli = match parsed(&args) {
         Ok(cli) => cli,
         Err(refusal) => {
-            // Coloured on a terminal: help goes to standard output, errors to standard error.
+            // Help goes to standard output, errors to standard error.
             let printed = refusal.print();
             let asked_for_help = !refusal.use_stderr();
             return if asked_for_help && printed.is_ok() {
@@ -35,29 +36,54 @@ pub fn run(args: impl IntoIterator<Item = OsString>, out: &mut dyn Write) -> Exi
             };
         }
     };
-    let environment = Environment::of_process();
+    let mut environment = Environment::of_process();
+    match cli.global.color {
+        ColorWhen::Auto => {}
+        ColorWhen::Always => environment.force_color(),
+        ColorWhen::Never => environment.forbid_color(),
+    }
     rights::remember(&args, &environment);
     let journal = environment.variables.get("JOURNAL_STREAM");
     let journal = journal.map(String::as_str);
-    let levels = logging::is_journal(std::io::stderr(), journal);
-    logging::start(verbosity(&cli.command), levels);
+    let verbosity = logging::Verbosity {
+        more: cli.global.verbose,
+        journal: logging::is_journal(std::io::stderr(), journal),
+        color: environment.has_color(&std::io::stderr()),
+    };
+    logging::start(verbosity);
+    if cli.global.quiet {
+        progress::silence();
+    }
     let to_journal = logging::is_journal(std::io::stdout(), journal);
-    let exact = matches!(&cli.command, Command::Config(ConfigCommand::Render(_)));
+    let text = TextOptions {
+        levels: to_journal,
+        color: !to_journal && environment.has_color(&std::io::stdout()),
+        problems_only: cli.global.quiet,
+    };
+    let exact = matches!(
+        &cli.command,
+        Command::Config(ConfigCommand::Render(_)) | Command::Completions(_) | Command::Man(_)
+    );
     let mut plain;
     let out: &mut dyn Write = if exact {
-        // User data are copied byte for byte.
+        // User data and the files of other programs are copied byte for byte.
         out
     } else {
-        plain = PlainWriter::new(out, own(&cli.command, to_journal));
+        plain = PlainWriter::new(out, own(&cli.command, text));
         &mut plain
     };
     let result = match &cli.command {
-        Command::Tick(args) => commands::tick::run(args, &environment, to_journal, out),
+        Command::Tick(args) => commands::tick::run(args, &environment, text, out),
         Command::Due(args) => commands::due::run(args, &environment),
         Command::Status(args) => commands::status::run(args, &environment, out),
         Command::Explain(args) => commands::explain::run(args, &environment, out),
-        Command::Check(args) => commands::check::run(args, &environment, out),
+        Command::Check(args) => commands::check::run(args, &environment, text, out),
         Command::Resume(args) => commands::resume::run(args, &environment, out),
+        Command::Pause(args) => commands::pause::run(args, &environment, out),
+        Command::Drain(args) => commands::drain::run(args, &environment, out),
+        Command::Keep(args) => commands::keep::run(args, &environment, out),
+        Command::Delete(args) => commands::delete::run(args, &environment, out),
+        Command::Retire(args) => commands::retire::run(args, &environment, out),
         Command::Simulate(args) => commands::simulate::run(args, &environment, out),
         Command::Frontend(args) => commands::frontend::run(args, &environment, out),
         Command::Config(ConfigCommand::Init(args)) => {
@@ -88,6 +114,8 @@ pub fn run(args: impl IntoIterator<Item = OsString>, out: &mut dyn Write) -> Exi
         Command::Master(MasterCommand::Deploy(args)) => {
             commands::master_deploy::run(args, &environment, out)
         }
+        Command::Completions(args) => commands::completions::run(args, out),
+        Command::Man(args) => commands::man::run(args, &environment, out),
     };
     result.unwrap_or_else(|failure| {
         error!("{failure:#}");
@@ -95,37 +123,32 @@ pub fn run(args: impl IntoIterator<Item = OsString>, out: &mut dyn Write) -> Exi
     })
 }
 
-/// The control sequences that a command writes besides text.
-fn own(command: &Command, to_journal: bool) -> Own {
-    let own = |styles, levels| Own { styles, levels };
-    match command {
-        Command::Status(_) | Command::Explain(_) | Command::Simulate(_) => own(true, !to_journal),
-        Command::Tick(_) => own(false, true),
-        _ => own(false, !to_journal),
-    }
+/// The command line; its help and errors have colors as `--color` says, also where the rest is not understood.
+fn parsed(args: &[OsString]) -> Result<Cli, clap::Error> {
+    let mut words = args.iter().filter_map(|word| word.to_str());
+    let color = match words.find_map(|word| word.strip_prefix("--color")) {
+        Some("") => words.next(),
+        Some(value) => value.strip_prefix('='),
+        None => None,
+    };
+    let color = match color {
+        Some("always") => ColorChoice::Always,
+        Some("never") => ColorChoice::Never,
+        _ => ColorChoice::Auto,
+    };
+    let mut command = Cli::grouped().color(color);
+    let mut matches = command.try_get_matches_from_mut(args)?;
+    Cli::from_arg_matches_mut(&mut matches).map_err(|error| error.format(&mut command))
 }
 
-/// The number of `-v` flags.
-fn verbosity(command: &Command) -> u8 {
+/// The control sequences that a command writes besides text.
+fn own(command: &Command, text: TextOptions) -> Own {
+    let own = |styles, levels| Own { styles, levels };
     match command {
-        Command::Tick(args) => args.common.verbose,
-        Command::Due(args) => args.common.verbose,
-        Command::Status(args) => args.common.verbose,
-        Command::Explain(args) => args.common.verbose,
-        Command::Check(args) => args.common.verbose,
-        Command::Resume(args) => args.common.verbose,
-        Command::Simulate(args) => args.common.verbose,
-        Command::Frontend(args) => args.common.verbose,
-        Command::Config(ConfigCommand::Init(args)) => args.verbose,
-        Command::Config(ConfigCommand::Show(args)) => args.common.verbose,
-        Command::Config(ConfigCommand::Check(args)) => args.common.verbose,
-        Command::Config(ConfigCommand::Render(args)) => args.common.verbose,
-        Command::Config(ConfigCommand::Schema) => 0,
-        Command::Cloud(CloudCommand::Setup(args)) => args.common.verbose,
-        Command::Image(ImageCommand::Build(args)) => args.common.verbose,
-        Command::Image(ImageCommand::List(args)) => args.common.verbose,
-        Command::Image(ImageCommand::Prune(args)) => args.common.verbose,
-        Command::Master(MasterCommand::Deploy(args)) => args.common.verbose,
+        Command::Status(_) | Command::Explain(_) | Command::Simulate(_) => own(true, !text.levels),
+        Command::Tick(_) => own(text.color, true),
+        Command::Check(_) => own(text.color, !text.levels),
+        _ => own(false, !text.levels),
     }
 }
 

@@ -1876,9 +1876,9 @@ fn a_group_and_its_rules_are_made_once() {
         remote: Remote::Group,
     }
     .rule(&group.id);
-    network::create_rule(&session, &group.id, &rule, soon()).unwrap();
+    network::create_rule(&session, &group.id, &rule, "mark", soon()).unwrap();
     // It is there already.
-    network::create_rule(&session, &group.id, &rule, soon()).unwrap();
+    network::create_rule(&session, &group.id, &rule, "mark", soon()).unwrap();
     let received = double.received();
     assert_eq!(
         received[1].json(),

@@ -1,7 +1,9 @@
 //! What a node is made of: flavor, image, keypair.
 
+use super::fix::Fix;
 use super::{Finding, Outcome};
 use deploy::local_keys::LocalKeys;
+use deploy::prerequisites::Part;
 use openstack::among;
 use openstack::compute::{Keypair, NamedFlavor};
 use openstack::image::Image;
@@ -148,7 +150,8 @@ pub fn key(
             CHECK,
             "no key is configured: you cannot log in to a node",
             "run `ehos cloud setup`, or set `key`",
-        );
+        )
+        .fixed_by([Fix::Prerequisite(Part::Key)]);
     };
     if let Some(keypair) = there.iter().find(|key| key.name == name) {
         return match here.missing(name, &keypair.public_key) {
@@ -164,6 +167,7 @@ pub fn key(
             "a key that another login added in a dashboard belongs to that user: run `ehos cloud setup`, or `openstack keypair create --public-key FILE {name}` with this configuration's access"
         ),
     )
+    .fixed_by([Fix::Prerequisite(Part::Key)])
 }
 
 #[cfg(test)]

@@ -4,9 +4,11 @@ use std::thread;
 
 use jiff::Timestamp;
 
+use super::fix::Fix;
 use super::{Area, Finding, access, boot, configuration, joined, placement, quota, reach, rights};
 use config::Config;
 use deploy::local_keys::LocalKeys;
+use deploy::prerequisites::Part;
 use openstack::auth::{Session, Token};
 use openstack::compute::{Keypair, NamedFlavor, Servers};
 use openstack::image::Image;
@@ -30,6 +32,7 @@ pub fn check(
         name: format!("cloud {}", settings.name),
         findings: Vec::new(),
         answered: Some(true),
+        cloud: Some(settings.name.clone()),
     };
     let login = Session::new(settings, config.timeouts.request, None)
         .map(Session::reporting)
@@ -315,7 +318,12 @@ fn placement(session: &Session, deadline: Deadline) -> Vec<Finding> {
     if let Some(wanted) = &settings.server_group {
         findings.push(match server_group::find(session, wanted, deadline) {
             Ok(group) => placement::server_group(&group, &settings.server_group_policy),
-            Err(error) => Finding::by_error("server-group", error.advice()),
+            Err(error) => {
+                let is_missing = matches!(error, Error::NotFound { .. });
+                let fix = is_missing && !openstack::looks_like_id(wanted);
+                Finding::by_error("server-group", error.advice())
+                    .fixed_by(fix.then_some(Fix::Prerequisite(Part::ServerGroup)))
+            }
         });
     }
     findings

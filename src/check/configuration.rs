@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 use secrecy::{ExposeSecret, SecretString};
 
+use super::fix::Fix;
 use super::{Area, Finding, Outcome};
 use condor::CondorSettings;
 use config::{self, Config};
@@ -31,7 +32,11 @@ pub fn check(config: &Config, environment: &Environment) -> Area {
         .collect();
     let mut findings = vec![Finding::ok("files", files.join(", "))];
     let notes = config.notes.iter();
-    findings.extend(notes.map(|note| Finding::of("files", Outcome::Warning, note.advice())));
+    findings.extend(notes.map(|note| {
+        let exposed = note.file.as_ref().filter(|_| note.exposes_secret);
+        let fix = exposed.map(|file| Fix::HideFile { path: file.clone() });
+        Finding::of("files", Outcome::Warning, note.advice()).fixed_by(fix)
+    }));
     if config.simulation.is_some() {
         findings.push(Finding::skipped(
             "simulation",
@@ -51,6 +56,7 @@ pub fn check(config: &Config, environment: &Environment) -> Area {
         name: NAME.to_owned(),
         findings,
         answered: None,
+        cloud: None,
     }
 }
 
@@ -64,6 +70,7 @@ pub fn unusable(error: &config::Error) -> Area {
             .map(|problem| Finding::by_error("files", problem.advice()))
             .collect(),
         answered: None,
+        cloud: None,
     }
 }
 

@@ -5,6 +5,8 @@ mod access;
 mod boot;
 mod cloud;
 mod configuration;
+pub mod fix;
+mod maintenance;
 mod placement;
 mod pool;
 mod quota;
@@ -26,6 +28,7 @@ use system::advice::Advice;
 use system::deadline::Deadline;
 use system::environment::Environment;
 
+use self::fix::Fix;
 pub use configuration::unusable;
 
 /// How it is.
@@ -54,6 +57,9 @@ pub struct Finding {
     pub what: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub remedy: Option<String>,
+    /// What `ehos check --fix` does about it.
+    #[serde(skip)]
+    pub fixes: Vec<Fix>,
 }
 
 impl Finding {
@@ -68,6 +74,14 @@ impl Finding {
             outcome,
             what: what.into(),
             remedy,
+            fixes: Vec::new(),
+        }
+    }
+
+    fn fixed_by(self, fixes: impl IntoIterator<Item = Fix>) -> Finding {
+        Finding {
+            fixes: fixes.into_iter().collect(),
+            ..self
         }
     }
 
@@ -106,6 +120,8 @@ pub struct Area {
     pub findings: Vec<Finding>,
     /// Whether anybody answered; `None` when nobody was asked.
     pub answered: Option<bool>,
+    /// The cloud that the area is about.
+    pub cloud: Option<String>,
 }
 
 /// Looks at the configuration, the state directory, `clouds` and the pool, all of them at once.
@@ -119,6 +135,8 @@ pub fn run(
     let mut here = configuration::check(config, environment);
     here.findings
         .extend(state_directory::check(state_directory));
+    here.findings
+        .extend(maintenance::check(config, state_directory));
     let mut areas = vec![here];
     if config.simulation.is_some() {
         return areas;

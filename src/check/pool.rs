@@ -47,6 +47,7 @@ pub fn check(config: &Config, deadline: Deadline) -> Area {
             name: NAME.to_owned(),
             findings: vec![Finding::skipped("tools", why)],
             answered: None,
+            cloud: None,
         };
     }
     let condor_pool = CondorPool::new(
@@ -114,6 +115,7 @@ pub fn check(config: &Config, deadline: Deadline) -> Area {
         name: NAME.to_owned(),
         findings,
         answered: Some(answered),
+        cloud: None,
     }
 }
 

@@ -3,8 +3,9 @@
 use std::net::IpAddr;
 
 use super::Finding;
+use super::fix::Fix;
 use condor::SHARED_PORT;
-use deploy::prerequisites::{self, SSH_PORT};
+use deploy::prerequisites::{self, Part, SSH_PORT};
 use openstack::network::{Network, SecurityGroup, Subnet};
 use openstack::rule::{Direction, Family, Prefix, Remote, Rule, Traffic};
 use openstack::{among, called, looks_like_id};
@@ -104,19 +105,23 @@ pub fn security_groups(
             Ok(Some(group)) => groups.push(group),
             Ok(None) => {
                 let names: Vec<&str> = there.iter().map(|group| group.name.as_str()).collect();
-                findings.push(Finding::failed(
+                // `ehos cloud setup` makes the first.
+                let can_be_made = place == 0 && !looks_like_id(wanted);
+                let finding = Finding::failed(
                     CHECK,
                     format!("there is no security group {wanted}{}", among(&names)),
-                    // It makes the first.
-                    if place == 0 && !looks_like_id(wanted) {
-                        "run `ehos cloud setup`, or correct `security_groups` of this cloud".to_owned()
+                    if can_be_made {
+                        "run `ehos cloud setup`, or correct `security_groups` of this cloud"
+                            .to_owned()
                     } else {
                         format!(
                             "correct `security_groups` of this cloud, or make it by `openstack security group create \
                              {wanted}`"
                         )
                     },
-                ));
+                );
+                let fix = can_be_made.then_some(Fix::Prerequisite(Part::SecurityGroup));
+                findings.push(finding.fixed_by(fix));
             }
             Err(refusal) => findings.push(Finding::by_error(CHECK, refusal)),
         }
@@ -204,11 +209,13 @@ fn within(gate: &Gate, subnets: &[Prefix]) -> Finding {
         );
         let remedy = "run `ehos cloud setup`: it adds a rule from the group itself";
         // HTCondor is content with one family.
-        return if closed.len() < families(subnets).len() {
+        let is_partly_open = closed.len() < families(subnets).len();
+        return if is_partly_open {
             Finding::warning(CHECK, what, remedy)
         } else {
             Finding::failed(CHECK, what, remedy)
-        };
+        }
+        .fixed_by([Fix::Prerequisite(Part::SecurityGroup)]);
     }
     let world = gate.rules.iter().any(|rule| {
         let concerns = |family| rule.may_concern(&traffic(Direction::Ingress, family, SHARED_PORT));
@@ -362,6 +369,8 @@ mod tests {
         let there = [SecurityGroup {
             id: "g".to_owned(),
             name: "ehos".to_owned(),
+            description: None,
+            project_id: None,
             rules,
         }];
         let subnets = [
@@ -450,6 +459,8 @@ mod tests {
         let there = [SecurityGroup {
             id: "d".to_owned(),
             name: "default".to_owned(),
+            description: None,
+            project_id: None,
             rules: Vec::new(),
         }];
         let findings = security_groups(&there, &[], &[], None);

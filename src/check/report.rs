@@ -2,7 +2,10 @@
 
 use serde::Serialize;
 
+use super::fix::FixStep;
 use super::{Area, Finding, Outcome};
+use report::TextOptions;
+use report::status::layout::{Style, paint};
 use system::exit::Exit;
 use system::plain::line;
 
@@ -29,6 +32,9 @@ struct Out<'a> {
     version: u32,
     exit: u8,
     findings: Vec<Row<'a>>,
+    /// The changes of `--fix`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    fixes: Option<&'a [FixStep]>,
 }
 
 #[derive(Serialize)]
@@ -42,10 +48,11 @@ struct Row<'a> {
 ///
 /// # Errors
 /// None that a finding could cause.
-pub fn json(areas: &[Area], exit: Exit) -> serde_json::Result<String> {
+pub fn json(areas: &[Area], exit: Exit, fixes: Option<&[FixStep]>) -> serde_json::Result<String> {
     serde_json::to_string_pretty(&Out {
         version: VERSION,
         exit: exit as u8,
+        fixes,
         findings: areas
             .iter()
             .flat_map(|area| {
@@ -58,18 +65,31 @@ pub fn json(areas: &[Area], exit: Exit) -> serde_json::Result<String> {
     })
 }
 
-/// The findings, a line each, with what to do below those that need it; at the end how many there are.
-pub fn text(areas: &[Area]) -> String {
+/// The findings, a line each, with what to do below those that need it; at the end how many there are. With `problems_only`
+/// nothing of what is well.
+pub fn text(areas: &[Area], options: TextOptions) -> String {
+    let is_shown = |finding: &&Finding| {
+        let problems = [Outcome::Failed, Outcome::Warning];
+        !options.problems_only || problems.contains(&finding.outcome)
+    };
     let all = || areas.iter().flat_map(|area| &area.findings);
     let width = all().map(|finding| finding.check.len()).max().unwrap_or(0);
     let mut text = String::new();
     for area in areas {
+        let mut findings = area.findings.iter().filter(is_shown).peekable();
+        if findings.peek().is_none() && options.problems_only {
+            continue;
+        }
         text.push_str(&line!("{}", area.name));
-        for finding in &area.findings {
+        for finding in findings {
             let indent = 2 + WORD + 2 + width + 2;
+            let (style, word) = word(finding.outcome);
+            text.push_str("  ");
+            text.push_str(&paint(style, word, options.color));
+            let rest = WORD - word.len() + 2;
             text.push_str(&line!(
-                "  {:WORD$}  {:width$}  {}",
-                word(finding.outcome),
+                "{:rest$}{:width$}  {}",
+                "",
                 finding.check,
                 finding.what
             ));
@@ -94,18 +114,21 @@ pub fn text(areas: &[Area]) -> String {
         .filter(|(count, _)| *count > 0)
         .map(|(count, word)| format!("{count} {word}"))
         .collect();
+    if text.is_empty() && options.problems_only {
+        return text;
+    }
     text + &counts.join(", ") + "\n"
 }
 
 /// The length of the longest word.
 const WORD: usize = 7;
 
-fn word(outcome: Outcome) -> &'static str {
+fn word(outcome: Outcome) -> (Style, &'static str) {
     match outcome {
-        Outcome::Ok => "ok",
-        Outcome::Skipped => "skipped",
-        Outcome::Warning => "WARNING",
-        Outcome::Failed => "FAILED",
+        Outcome::Ok => (Style::Good, "ok"),
+        Outcome::Skipped => (Style::Dim, "skipped"),
+        Outcome::Warning => (Style::Warn, "WARNING"),
+        Outcome::Failed => (Style::Bad, "FAILED"),
     }
 }
 
@@ -118,6 +141,7 @@ mod tests {
             name: "cloud lab".to_owned(),
             findings,
             answered,
+            cloud: None,
         }
     }
 
@@ -144,10 +168,23 @@ mod tests {
             // A name with the character that begins a terminal's commands.
             Finding::failed("port-9618", "clo\u{1b}sed", "open it"),
         ];
+        let areas = [area(Some(true), findings)];
         assert_eq!(
-            text(&[area(Some(true), findings)]),
+            text(&areas, TextOptions::default()),
             "cloud lab\n  ok       login      fine\n  FAILED   port-9618  clo sed\n                      → open it\n\
              1 failed, 1 ok\n"
         );
+        let problems = TextOptions {
+            color: true,
+            problems_only: true,
+            ..TextOptions::default()
+        };
+        assert_eq!(
+            text(&areas, problems),
+            "cloud lab\n  \u{1b}[31mFAILED\u{1b}[0m   port-9618  clo sed\n                      → open it\n\
+             1 failed, 1 ok\n"
+        );
+        let well = [area(Some(true), vec![Finding::ok("login", "fine")])];
+        assert_eq!(text(&well, problems), "");
     }
 }

@@ -5,11 +5,12 @@
 use std::fs::{self, Metadata};
 use std::io::Write;
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rustix::fs::{Access, StatVfsMountFlags, access, statvfs};
 use rustix::process::geteuid;
 
+use super::fix::Fix;
 use super::{Finding, Outcome};
 use report::history;
 use system::rights;
@@ -105,7 +106,7 @@ fn missing(directory: &Path) -> Finding {
             "{place} does not exist, and the user {me} may not create it in {}",
             above.display()
         ),
-        format!("sudo install -d -o {me} -m 700 {place}"),
+        format!("sudo install -d -o {me} -m 711 {place}"),
     )
 }
 
@@ -116,6 +117,7 @@ fn unreadable(directory: &Path, error: &std::io::Error) -> Finding {
         outcome: Outcome::Failed,
         what: format!("{}: {error}", directory.display()),
         remedy,
+        fixes: Vec::new(),
     }
 }
 
@@ -132,6 +134,7 @@ fn of_another_user(directory: &Path, found: &Metadata) -> Finding {
             "run this as the user that runs the ticks: {}",
             rights::command_as(found.uid())
         )),
+        fixes: Vec::new(),
     }
 }
 
@@ -140,25 +143,32 @@ fn rights_of_owner(directory: &Path, found: &Metadata) -> Option<Finding> {
     let place = directory.display();
     let owner = rights::user_name(found.uid());
     let mode = found.mode() & 0o7777;
+    let fix = |set, clear| Fix::DirectoryMode {
+        path: directory.to_owned(),
+        set,
+        clear,
+    };
     if found.uid() != 0 && mode & 0o700 != 0o700 {
-        return Some(Finding::failed(
+        let finding = Finding::failed(
             CHECK,
             format!("{place} has mode {mode:04o}: its owner {owner} cannot work in it"),
             format!("sudo chmod u+rwx {place}"),
-        ));
+        );
+        return Some(finding.fixed_by([fix(0o700, 0)]));
     }
     let group_writes = mode & 0o020 != 0 && found.gid() != 0;
     if found.uid() == 0 && (group_writes || mode & 0o002 != 0) {
-        return Some(Finding::warning(
+        let finding = Finding::warning(
             CHECK,
             format!("{place} is root's, and other users can write to it"),
             format!("sudo chmod go-w {place}"),
-        ));
+        );
+        return Some(finding.fixed_by([fix(0, 0o022)]));
     }
     None
 }
 
-/// A file that the owner of the directory cannot use, as a run as another user leaves it.
+/// The files that the owner of the directory cannot use, as a run as another user leaves them; the first is named.
 fn foreign_entry(directory: &Path, found: &Metadata) -> Option<Finding> {
     let history = history::folder(directory);
     let entries = |folder: &Path| {
@@ -168,7 +178,7 @@ fn foreign_entry(directory: &Path, found: &Metadata) -> Option<Finding> {
             .flatten()
             .take(MAX_ENTRIES)
     };
-    let bad = entries(directory).chain(entries(&history)).find(|entry| {
+    let bad = entries(directory).chain(entries(&history)).filter(|entry| {
         entry.metadata().is_ok_and(|it| {
             let path = entry.path();
             // All others are replaced as a whole, which is the right of the directory's owner.
@@ -180,19 +190,31 @@ fn foreign_entry(directory: &Path, found: &Metadata) -> Option<Finding> {
                 && it.uid() != found.uid()
                 && !may(&it, found, if is_written { 6 } else { 4 })
         })
-    })?;
-    let of = bad.metadata().map_or(0, |it| it.uid());
+    });
+    let mut bad: Vec<PathBuf> = bad.map(|entry| entry.path()).collect();
+    bad.sort();
+    let first = bad.first()?;
+    let of = fs::symlink_metadata(first).map_or(0, |it| it.uid());
     let (owner, place) = (rights::user_name(found.uid()), directory.display());
     let word = owner.trim_start_matches('#');
-    Some(Finding::failed(
+    let finding = Finding::failed(
         CHECK,
         format!(
             "{} belongs to the user {}: the ticks of {owner} cannot use it",
-            bad.path().display(),
+            first.display(),
             rights::user_name(of)
         ),
         format!("sudo chown -R {word}: {place}"),
-    ))
+    );
+    let fixes = bad.iter().filter_map(|path| {
+        Some(Fix::Owner {
+            directory: directory.to_owned(),
+            entry: path.strip_prefix(directory).ok()?.to_owned(),
+            uid: found.uid(),
+            gid: found.gid(),
+        })
+    });
+    Some(finding.fixed_by(fixes))
 }
 
 /// Whether the owner of `directory` has these rights (4 to read, 2 to write) for an entry of another user.

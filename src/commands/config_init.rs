@@ -42,6 +42,16 @@ pub fn run(
             output.display()
         );
     }
+    let drop_in = args
+        .credential_drop_in
+        .as_deref()
+        .map(|file| environment.path(file));
+    if let Some(file) = drop_in.as_deref().filter(|file| file.exists()) {
+        bail!(
+            "{}: exists, and is not overwritten; remove it, or give another file with --credential-drop-in",
+            file.display()
+        );
+    }
     let mut access = source::access(
         args.openrc.as_deref(),
         args.os_cloud.as_deref(),
@@ -91,6 +101,9 @@ pub fn run(
                 0o600,
             )?;
         }
+        if let Some(file) = &drop_in {
+            words.push_str(&write_drop_in(file, &secret_file)?);
+        }
         new_file(&output, &yaml, 0o644)?;
         words.push_str(&format!(
             "\nwrote {}; the secret is in {}{}\n",
@@ -108,6 +121,31 @@ pub fn run(
         out.write_all(words.as_bytes())?;
     }
     Ok(if complete { Exit::Done } else { Exit::Failed })
+}
+
+/// Writes the lines by which systemd passes the secret to a unit, and returns the next steps.
+fn write_drop_in(file: &Path, secret: &Path) -> anyhow::Result<String> {
+    let name = secret.file_name().unwrap_or_default().display();
+    let path = secret.display();
+    // systemd.exec(5): specifiers begin with %, and white space separates words.
+    let is_plain = |c: char| !c.is_control() && !c.is_whitespace() && !"%:\"'\\".contains(c);
+    if !path.to_string().chars().all(is_plain) {
+        bail!(
+            "{path}: systemd cannot load a credential of this name; choose a name without spaces, quotes, % and :"
+        );
+    }
+    if let Some(folder) = file.parent() {
+        std::fs::create_dir_all(folder)?;
+    }
+    let text = format!(
+        "# Written by `ehos config init`: systemd reads the secret as root, the service finds it by its name.\n\
+         [Service]\nLoadCredential={name}:{path}\n"
+    );
+    new_file(file, &text, 0o644)?;
+    Ok(format!(
+        "wrote {}; run: chown root: {path} && systemctl daemon-reload\n",
+        file.display()
+    ))
 }
 
 /// Whether the file contains the secret already.

@@ -38,8 +38,12 @@ pub fn run(
     let directory = state_directory(&args.common, &config, environment)?;
     let overrides = overrides(args, environment);
     overrides.master_template()?;
-    let package = args.package.as_ref().zip(args.sha256.as_ref());
-    let program = Program::new(package, args.binary.as_deref(), environment)?;
+    let program = Program::new(
+        args.package.as_deref(),
+        args.sha256.as_deref(),
+        args.binary.as_deref(),
+        environment,
+    )?;
     let mut _lock = None;
     let keys = if args.dry_run {
         signing_key::load(&directory, config.folder(), environment)

@@ -14,22 +14,32 @@ use system::lock::{Lock, try_lock};
 
 pub mod check;
 pub mod cloud_setup;
+pub mod completions;
 pub mod config_check;
 pub mod config_init;
 pub mod config_render;
 pub mod config_schema;
 pub mod config_show;
+pub mod delete;
+pub mod drain;
 pub mod due;
 pub mod explain;
 pub mod frontend;
 pub mod image_build;
 pub mod image_list;
 pub mod image_prune;
+pub mod keep;
+pub mod man;
 pub mod master_deploy;
+mod nodes;
+pub mod pause;
 pub mod resume;
+pub mod retire;
 pub mod simulate;
+mod state_change;
 pub mod status;
 pub mod tick;
+mod until;
 
 /// Takes the lock `name` of a state directory, or fails while another `command` holds it.
 fn only_one(directory: &Path, name: &str, command: &str) -> anyhow::Result<Lock> {
@@ -41,6 +51,24 @@ fn only_one(directory: &Path, name: &str, command: &str) -> anyhow::Result<Lock>
             directory.display()
         )
     })
+}
+
+/// Checks that the configuration has these clouds.
+///
+/// # Errors
+/// A name that it does not have; the error lists the known names.
+fn known_clouds(config: &Config, names: &[String]) -> Result<(), config::Error> {
+    let simulated = config
+        .simulation
+        .iter()
+        .flat_map(|scenario| scenario.clouds.keys());
+    let known: Vec<&String> = simulated.collect();
+    let others = names.iter().filter(|name| !known.contains(name));
+    let others: Vec<String> = others.cloned().collect();
+    match others.is_empty() {
+        true => Ok(()),
+        false => config.chosen(&others).map(drop),
+    }
 }
 
 /// Writes a result to `out`, for people or for programs.

@@ -1,26 +1,19 @@
-//! `ehos resume CLOUD`: ends backoff and protected mode of a cloud.
+//! `ehos resume [CLOUD…]`: ends pauses, backoff and protected mode.
 
 use std::io::Write;
-use std::path::Path;
-use std::thread;
-use std::time::Duration;
 
-use anyhow::{Context, bail};
-use log::warn;
 use serde::Serialize;
+use serde_json::json;
 
-use crate::cli::{Output, Resume};
-use crate::commands::state_directory;
+use super::pause::now;
+use super::print;
+use super::state_change::StateChange;
+use crate::cli::Resume;
 use scaling::failure_tracking::Resumed;
-use system::deadline::Deadline;
+use scaling::maintenance::PauseEntry;
 use system::environment::Environment;
 use system::exit::Exit;
-use system::lock::{self, Lock, try_lock};
 use system::plain::line;
-use tick::state_directory;
-
-/// The pause between attempts to take the lock.
-const POLL: Duration = Duration::from_millis(100);
 
 /// The failures that were reset in one cloud.
 #[derive(Serialize)]
@@ -30,6 +23,9 @@ struct CloudOut<'a> {
     /// The number of forgotten servers of a removed cloud.
     #[serde(skip_serializing_if = "Option::is_none")]
     forgotten: Option<usize>,
+    /// The pause of an operator that has ended.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pause: Option<PauseEntry>,
 }
 
 #[derive(Serialize)]
@@ -37,32 +33,29 @@ struct Out<'a> {
     version: u32,
     exit: u8,
     clouds: &'a [CloudOut<'a>],
+    /// The pause of all clouds that has ended.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pause: Option<&'a PauseEntry>,
 }
 
-/// Resets the failures of the clouds, and writes them to `out`.
+/// Ends the pause of all clouds if no cloud is named, else resets the failures of the clouds and ends their pauses; writes
+/// both to `out`.
 ///
 /// # Errors
 /// The configuration, an unknown cloud, the state directory, or a tick that does not end.
 pub fn run(args: &Resume, environment: &Environment, out: &mut dyn Write) -> anyhow::Result<Exit> {
     let config = config::load(&args.common.config, environment)?;
-    let directory = state_directory(&args.common, &config, environment)?;
-    state_directory::prepare(&directory)?;
-    let _lock = lock_after_tick(&directory, config.timeouts.tick)?;
-    let loaded = state_directory::load(&directory, true)?;
-    if let Some(notice) = loaded.notice {
-        warn!("{notice}");
-    }
-    let mut state = loaded.state;
+    let mut change = StateChange::begin(&args.common, &config, environment)?;
+    let now = now(&config, &change.state);
+    let state = &mut change.state;
     let removed = state.removed(|name| config.clouds.iter().any(|cloud| cloud.name == name));
-    let others: Vec<String> = args
-        .clouds
-        .iter()
-        .filter(|name| !removed.contains(*name))
-        .cloned()
-        .collect();
+    let others = args.clouds.iter();
+    let others =
+        others.filter(|name| !removed.contains(*name) && !state.paused_clouds.contains_key(*name));
+    let others: Vec<String> = others.cloned().collect();
     if !others.is_empty() {
         // The error of an unknown name lists the known names.
-        config.chosen(&others)?;
+        super::known_clouds(&config, &others)?;
     }
     let clouds: Vec<CloudOut<'_>> = args
         .clouds
@@ -71,60 +64,50 @@ pub fn run(args: &Resume, environment: &Environment, out: &mut dyn Write) -> any
             cloud,
             resumed: state.resume(cloud),
             forgotten: removed.contains(cloud).then(|| state.forget_removed(cloud)),
+            pause: state.end_pause(Some(cloud), now),
         })
         .collect();
-    let changed = |cloud: &CloudOut<'_>| !cloud.resumed.is_empty() || cloud.forgotten.is_some();
-    if clouds.iter().any(changed) {
-        state_directory::save(&directory, &state)?;
-    }
-    let printed = match args.output {
-        Output::Text => text(&clouds),
-        Output::Json => {
-            serde_json::to_string_pretty(&Out {
-                version: 1,
-                exit: Exit::Done as u8,
-                clouds: &clouds,
-            })? + "\n"
-        }
+    let pause = match args.clouds.is_empty() {
+        true => state.end_pause(None, now),
+        false => None,
     };
-    out.write_all(printed.as_bytes())
-        .context("the result cannot be printed")?;
+    let left: Vec<PauseEntry> = state.active_pauses(now).collect();
+    change.save()?;
+    let text = || text(&clouds, pause.as_ref(), &left);
+    print(out, args.output, text, || {
+        json!(Out {
+            version: 1,
+            exit: Exit::Done as u8,
+            clouds: &clouds,
+            pause: pause.as_ref(),
+        })
+    })?;
     Ok(Exit::Done)
 }
 
-/// Takes the lock of the ticks: a running tick would overwrite the change.
-fn lock_after_tick(directory: &Path, longest_tick: Duration) -> anyhow::Result<Lock> {
-    let deadline = Deadline::within(longest_tick + Duration::from_secs(5));
-    loop {
-        let lock = try_lock(directory, lock::TICK)
-            .map_err(|error| state_directory::unlockable(directory, lock::TICK, error))?;
-        match lock {
-            Some(lock) => return Ok(lock),
-            None if deadline.passed() => bail!(
-                "state directory {}: a tick has held the lock for longer than daemon.tick_timeout {} s; check \
-                 `systemctl status ehos.service`, then try again",
-                directory.display(),
-                longest_tick.as_secs()
-            ),
-            None => thread::sleep(POLL),
-        }
-    }
-}
-
-fn text(clouds: &[CloudOut<'_>]) -> String {
+fn text(clouds: &[CloudOut<'_>], pause: Option<&PauseEntry>, left: &[PauseEntry]) -> String {
     let mut text = String::new();
+    match pause {
+        Some(pause) => text += &line!("pause ended: {}", pause.words()),
+        None if clouds.is_empty() => text += &line!("no pause of all clouds"),
+        None => {}
+    }
     for CloudOut {
         cloud,
         resumed,
         forgotten,
+        pause,
     } in clouds
     {
+        if let Some(pause) = pause {
+            text += &line!("cloud {cloud}: pause ended: {}", pause.words());
+        }
         if let Some(servers) = forgotten {
             text += &line!(
                 "cloud {cloud}: not in the configuration: {servers} of its servers forgotten; delete by hand those that still \
                  run"
             );
-        } else if resumed.is_empty() {
+        } else if resumed.is_empty() && pause.is_none() {
             text += &line!("cloud {cloud}: no failures, backoff or protected mode");
         }
         for what in resumed {
@@ -147,6 +130,9 @@ fn text(clouds: &[CloudOut<'_>]) -> String {
                 _ => line!("cloud {cloud}: pause ended, after: {last_failure}"),
             };
         }
+    }
+    for pause in left {
+        text += &line!("still paused: {pause}");
     }
     text
 }

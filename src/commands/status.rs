@@ -73,7 +73,7 @@ fn printed(
 fn view(args: &Status, environment: &Environment) -> View {
     View {
         width: width(environment),
-        colour: colour(environment),
+        colour: environment.has_color(&std::io::stdout()),
         all: args.all,
         time_zone: time_zone(args.utc),
     }
@@ -91,14 +91,6 @@ fn size() -> Option<(usize, usize)> {
     let size = rustix::termios::tcgetwinsize(std::io::stdout()).ok()?;
     let known = size.ws_col > 0 && size.ws_row > 0;
     known.then(|| (size.ws_col.into(), size.ws_row.into()))
-}
-
-/// On a terminal that has colours, unless `$NO_COLOR` is set.
-pub(super) fn colour(environment: &Environment) -> bool {
-    let variable = |name: &str| environment.variables.get(name).map(String::as_str);
-    std::io::stdout().is_terminal()
-        && variable("NO_COLOR").unwrap_or_default().is_empty()
-        && variable("TERM") != Some("dumb")
 }
 
 pub(super) fn time_zone(utc: bool) -> TimeZone {

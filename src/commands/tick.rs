@@ -18,6 +18,7 @@ use crate::cli::{Output, Tick};
 use crate::commands::state_directory;
 use condor::MatchFile;
 use config::{self, Config};
+use report::TextOptions;
 use scaling::state::State;
 use simulation::{self, World};
 use system::afterword::Afterword;
@@ -30,7 +31,7 @@ use tick::signing_key;
 use tick::state_directory;
 use userdata::node::NodeUserData;
 
-/// Runs one tick and writes its report to `out`; with `levels`, each line for people begins with journald's level.
+/// Runs one tick and writes its report to `out`.
 ///
 /// # Errors
 /// The configuration ([`config::Error`]) and the state directory ([`state_directory::Error`]). What a source or an action says
@@ -38,7 +39,7 @@ use userdata::node::NodeUserData;
 pub fn run(
     args: &Tick,
     environment: &Environment,
-    levels: bool,
+    text: TextOptions,
     out: &mut dyn Write,
 ) -> anyhow::Result<Exit> {
     let start = Instant::now();
@@ -70,7 +71,7 @@ pub fn run(
         world: world.as_ref(),
         acting,
         deadline: Deadline::within(config.timeouts.tick),
-        levels,
+        text,
     };
     let notices = config
         .notes

@@ -19,6 +19,7 @@ use super::command::is_cut;
 use super::expression::Names;
 use super::job_ad::{COLUMNS_MAX, Columns, JobAd, JobColumns, Unread};
 use scaling::idle_time::IdleTimes;
+use scaling::job_names::{JobId, JobIds};
 use scaling::job_requirements::{JobFault, OwnerBound, RequirementsDigest};
 use scaling::observation::Resources;
 
@@ -110,10 +111,10 @@ struct Share {
     numbered: usize,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 struct Idle {
     times: IdleTimes,
-    example: Option<String>,
+    ids: JobIds,
 }
 
 /// What ehos learns of idle jobs.
@@ -203,20 +204,13 @@ impl Folded {
             .split(' ')
             .filter_map(|id| amount(id.split_once('.')?.0));
         let newest_cluster = clusters.max();
-        let example = || {
-            let first = name.split(' ').next()?;
-            let is_name =
-                first.len() <= 30 && first.chars().all(|c| c.is_ascii_digit() || c == '.');
-            (is_name && !first.is_empty()).then(|| first.to_owned())
-        };
         self.counted = self.counted.saturating_add(jobs);
         let (request, place) = self.within_share(request, place);
         self.newest_cluster = self.newest_cluster.max(newest_cluster.unwrap_or(0));
-        let idle = self.jobs.entry((request, place)).or_insert_with(|| Idle {
-            times: IdleTimes::default(),
-            example: example(),
-        });
+        let idle = self.jobs.entry((request, place)).or_default();
         idle.times.add(since, newest_cluster, jobs);
+        idle.ids
+            .extend(name.split(' ').filter_map(|id| id.parse::<JobId>().ok()));
         Some(())
     }
 

@@ -14,6 +14,7 @@ mod folded;
 mod high_availability;
 pub mod history;
 pub mod inspect;
+pub mod job;
 mod job_ad;
 #[cfg(fuzzing)]
 pub mod machine_ad;
@@ -45,13 +46,14 @@ use jiff::Timestamp;
 
 use scaling::action::{Done, Failure, FailureKind, PoolAction, StartdIdentity};
 use scaling::idle_time::young;
+use scaling::job_names::{JobQuery, MachineJobs, PoolJobs};
 use scaling::job_requirements::{JobGroupKey, MatchTarget, Matches, RequirementsDigest};
 use scaling::observation::{
     CentralManagers, CollectorView, Demand, NegotiatorView, Observed, PoolView, ScheddView,
     StartdView,
 };
 use system::deadline::Deadline;
-use tick::pool::{Pool, TrackedMachines};
+use tick::pool::{JobThere, Pool, TrackedMachines};
 
 pub use command::Tools;
 pub use error::Error;
@@ -85,6 +87,10 @@ pub struct CondorPool {
     clock: Mutex<Option<Clock>>,
     /// What the configuration says of new nodes.
     startd_attributes: StartdAttributes,
+    /// Single jobs are named in reports (`show_owners`).
+    names_jobs: bool,
+    /// How idle jobs are queried.
+    query: JobQuery,
     known: Mutex<Known>,
 }
 
@@ -152,6 +158,13 @@ impl CondorPool {
             high_availability: settings.high_availability,
             clock: Mutex::new(None),
             startd_attributes: StartdAttributes::new(),
+            names_jobs: false,
+            query: JobQuery {
+                universes: settings.universes.clone(),
+                job_constraint: settings.job_constraint.clone(),
+                match_requirements: !settings.ignore_requirements,
+                node_attributes: BTreeSet::new(),
+            },
             known: Mutex::new(Known {
                 memory: MatchCache::load(None, Timestamp::now()),
                 ads: BTreeMap::new(),
@@ -171,6 +184,25 @@ impl CondorPool {
         self.startd_attributes = startd_attributes;
         self.known().memory = MatchCache::load(Some(file), Timestamp::now());
         self
+    }
+
+    /// The same pool, which names running jobs and their owners.
+    #[must_use]
+    pub fn naming_jobs(mut self, names_jobs: bool) -> CondorPool {
+        self.names_jobs = names_jobs;
+        self
+    }
+
+    /// Single jobs, for reports: without an answer, none is named.
+    fn named_jobs(&self, deadline: Deadline) -> BTreeMap<String, MachineJobs> {
+        if !self.names_jobs {
+            return BTreeMap::new();
+        }
+        let running = slots::running(&self.tools, self.schedds.len() > 1, deadline);
+        running.unwrap_or_else(|error| {
+            log::debug!("{error}; the report names no running jobs");
+            BTreeMap::new()
+        })
     }
 
     fn known(&self) -> MutexGuard<'_, Known> {
@@ -379,12 +411,18 @@ impl Pool for CondorPool {
         let demand: Vec<&Demand> = demand.flat_map(|schedd| &schedd.demand).collect();
         let named = negotiator::Named::by(demand.iter().copied());
         let is_any_waiting = demand.iter().any(|demand| demand.jobs > 0);
-        let (limits, central_managers, negotiator) = thread::scope(|scope| {
+        let (limits, running, central_managers, negotiator) = thread::scope(|scope| {
             let limits = is_any_waiting.then(|| scope.spawn(|| self.limits(deadline)));
+            let running = scope.spawn(|| self.named_jobs(deadline));
             let managers = scope.spawn(|| self.central_managers(&collector, deadline));
             let negotiator = self.negotiator(&named, deadline);
-            (limits.map(joined), joined(managers), negotiator)
+            let limits = limits.map(joined);
+            (limits, joined(running), joined(managers), negotiator)
         });
+        let query = JobQuery {
+            node_attributes: self.known().nodes_ask.clone(),
+            ..self.query.clone()
+        };
         if let Some(limits) = limits {
             self.set_max_running(&mut schedds, &limits);
         }
@@ -393,6 +431,10 @@ impl Pool for CondorPool {
             schedds,
             negotiator,
             central_managers,
+            jobs: PoolJobs {
+                query: Some(query),
+                running,
+            },
         }
     }
 
@@ -406,6 +448,19 @@ impl Pool for CondorPool {
             }
         }
         answer
+    }
+
+    fn jobs_on(
+        &self,
+        machines: &BTreeSet<String>,
+        deadline: Deadline,
+    ) -> Result<Vec<JobThere>, Failure> {
+        let mut all = Vec::new();
+        for schedd in &self.schedds {
+            all.extend(schedd.jobs_on(&self.tools, machines, deadline)?);
+        }
+        all.sort();
+        Ok(all)
     }
 
     fn matches(
@@ -428,6 +483,7 @@ impl Pool for CondorPool {
             ads,
             owners,
             nodes_ask,
+            names_jobs: self.names_jobs,
             deadline,
         };
         matching.ask(jobs, nodes, memory)

@@ -63,6 +63,8 @@ pub(super) struct Matching<'a> {
     pub owners: &'a BTreeMap<RequirementsDigest, Owner>,
     /// What was asked of each of them because nodes ask for it.
     pub nodes_ask: &'a BTreeSet<String>,
+    /// Reports name jobs and owners.
+    pub names_jobs: bool,
     pub deadline: Deadline,
 }
 
@@ -335,11 +337,17 @@ impl Matching<'_> {
     /// Why there is no answer about jobs that take too long.
     fn too_slow(&self, needs: &RequirementsDigest) -> String {
         let owner = self.owners.get(needs).cloned().unwrap_or_default();
+        let job = match self.names_jobs {
+            true => format!(
+                "job {} of {}",
+                owner.example.as_deref().unwrap_or("?"),
+                owner.name.as_deref().unwrap_or("an unknown owner")
+            ),
+            false => "these jobs".to_owned(),
+        };
         format!(
-            "HTCondor takes longer than {CPU_SECONDS} s to evaluate the Requirements of job {} of {}; \
-             shorten them with condor_qedit",
-            owner.example.as_deref().unwrap_or("?"),
-            owner.name.as_deref().unwrap_or("an unknown owner")
+            "HTCondor takes longer than {CPU_SECONDS} s to evaluate the Requirements of {job}; \
+             shorten them with condor_qedit"
         )
     }
 
@@ -609,6 +617,7 @@ mod tests {
                 ads: &self.ads,
                 owners: &BTreeMap::new(),
                 nodes_ask: &self.nodes_ask,
+                names_jobs: true,
                 deadline: Deadline::within(time),
             };
             let jobs = jobs.iter().map(|jobs| (*jobs).clone()).collect();

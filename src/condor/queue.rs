@@ -24,12 +24,15 @@
 
 mod running;
 
+mod select;
+
 mod totals;
 
 mod job_filter;
 
 pub(crate) use job_filter::JobFilter;
 use running::since;
+pub(super) use select::Selection;
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::thread;
@@ -473,7 +476,7 @@ impl Schedd {
         })
     }
 
-    fn args(&self) -> Vec<&str> {
+    pub(super) fn args(&self) -> Vec<&str> {
         let mut args: Vec<&str> = self.address.iter().map(String::as_str).collect();
         args.push("-allusers");
         args

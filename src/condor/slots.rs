@@ -11,11 +11,14 @@
 
 mod daemons;
 
+mod jobs;
+
 mod slot;
 
 mod startds;
 
 use daemons::{daemons, own_ad};
+pub(crate) use jobs::running;
 use slot::Slot;
 use startds::Startds;
 use std::thread;

@@ -53,7 +53,7 @@ impl File {
             Some(Node::Map(entries)) => Ok(entries.iter().map(|(name, _)| name.clone()).collect()),
             None | Some(Node::Null) => Ok(Vec::new()),
             Some(_) => Err(Diagnostic {
-                key: Some("clouds".to_owned()),
+                key: Some("clouds".into()),
                 ..Diagnostic::of_file(&self.path, "must be a mapping of names to clouds")
             }),
         }
@@ -89,7 +89,7 @@ pub(super) fn entry(
     if !matches!(entry, Node::Map(_) | Node::Null) {
         return Err(Diagnostic {
             place: yaml::find(&file.text, &["clouds", name]),
-            key: Some(format!("clouds.{name}")),
+            key: Some(format!("clouds.{name}").into()),
             ..Diagnostic::of_file(path, "must be a mapping of keys to values")
         });
     }

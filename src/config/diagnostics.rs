@@ -52,8 +52,8 @@ impl Diagnostics<'_> {
         Diagnostic {
             file,
             place,
-            key: Some(key.join(".")),
-            what: what.into(),
+            key: Some(key.join(".").into()),
+            ..Diagnostic::general(what)
         }
     }
 

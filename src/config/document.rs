@@ -223,10 +223,9 @@ impl Reader<'_> {
     fn here(&self, what: impl Into<Advice>) -> Diagnostic {
         let keys: Vec<&str> = self.path.iter().map(String::as_str).collect();
         Diagnostic {
-            file: Some(self.file.to_owned()),
             place: yaml::find(self.text, &keys),
-            key: (!keys.is_empty()).then(|| keys.join(".")),
-            what: what.into(),
+            key: (!keys.is_empty()).then(|| keys.join(".").into()),
+            ..Diagnostic::of_file(self.file, what)
         }
     }
 

@@ -21,8 +21,10 @@ pub struct Diagnostic {
     pub file: Option<PathBuf>,
     pub place: Option<Place>,
     /// The key path, with dots.
-    pub key: Option<String>,
+    pub key: Option<Box<str>>,
     pub what: Advice,
+    /// The file holds a secret, and every user of this machine can read it.
+    pub exposes_secret: bool,
 }
 
 impl Diagnostic {
@@ -46,6 +48,7 @@ impl Diagnostic {
             place: None,
             key: None,
             what: what.into(),
+            exposes_secret: false,
         }
     }
 

@@ -176,6 +176,10 @@ pub struct ForReader {
     pub state_dir: Option<PathBuf>,
     /// `daemon.hostname`.
     pub hostname: Option<String>,
+    /// `condor.bin`.
+    pub condor_bin: Option<PathBuf>,
+    /// `condor.pool`.
+    pub condor_pool: Option<String>,
 }
 
 /// What the configuration says to who only looks at the history: credentials are not looked for, and what cannot be read of
@@ -201,9 +205,14 @@ pub fn for_reader(files: &[PathBuf], env: &Environment) -> Result<ForReader, Err
     }
     let daemon = merged.section("daemon");
     let state_dir = daemon.value::<PathBuf>("state_dir");
+    let condor = merged.section("condor");
     Ok(ForReader {
         state_dir: state_dir.map(|folder| env.path(&folder)),
         hostname: daemon.value("hostname"),
+        condor_bin: condor
+            .value::<PathBuf>("bin")
+            .map(|folder| env.path(&folder)),
+        condor_pool: condor.value("pool"),
     })
 }
 

@@ -234,10 +234,9 @@ impl Shell<'_> {
 
     fn problem(&self, line: usize, key: Option<&str>, what: impl Into<Advice>) -> Diagnostic {
         Diagnostic {
-            file: Some(self.path.to_owned()),
             place: Some(Place { line, column: 1 }),
-            key: key.map(str::to_owned),
-            what: what.into(),
+            key: key.map(Box::from),
+            ..Diagnostic::of_file(self.path, what)
         }
     }
 

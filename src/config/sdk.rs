@@ -153,10 +153,9 @@ impl Keys {
             Some(Origin::File { path, text }) => {
                 let keys: Vec<&str> = value.path.iter().map(String::as_str).collect();
                 Diagnostic {
-                    file: Some(path.clone()),
                     place: yaml::find(text, &keys),
-                    key: Some(value.path.join(".")),
-                    what,
+                    key: Some(value.path.join(".").into()),
+                    ..Diagnostic::of_file(path, what)
                 }
             }
             Some(Origin::Variables { file, lines }) => {
@@ -168,8 +167,8 @@ impl Keys {
                         line: *line,
                         column: 1,
                     }),
-                    key: Some(name),
-                    what,
+                    key: Some(name.into()),
+                    ..Diagnostic::general(what)
                 }
             }
             None => Diagnostic::general(what),

@@ -58,11 +58,14 @@ pub fn others_can_read(path: &Path) -> bool {
 /// For a secret in a file that others can read.
 pub(super) fn warning(path: &Path) -> Diagnostic {
     let remedy = format!("chmod o-r {}", path.display());
-    Diagnostic::of_file(
-        path,
-        (
-            "holds a secret, and every user of this machine can read it",
-            remedy,
-        ),
-    )
+    Diagnostic {
+        exposes_secret: true,
+        ..Diagnostic::of_file(
+            path,
+            (
+                "holds a secret, and every user of this machine can read it",
+                remedy,
+            ),
+        )
+    }
 }

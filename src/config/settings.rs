@@ -32,8 +32,13 @@ settings! {
     pub struct Config {
         /// Least time between two ticks for [events](#ticks-between-the-minutes); 0: only the timer's ticks.
         event_interval: Duration = Duration::from_secs(10);
+        /// Creates and deletes in flight to one cloud, at most. ehos begins with 8, sends more while the cloud answers quickly,
+        /// and fewer when the cloud answers 429 or 503, or slowly.
+        max_in_flight [Positive]: u64 = 32;
         /// Days of the [history](operations.md#history) that are kept; 0 keeps none.
         history_days: u64 = 400;
+        /// Names owners of jobs and job ids in reports, the history and the page; `false` hides them there.
+        show_owners: bool = true;
         /// State directory.
         state_dir [Machine]: Option<PathBuf> = None,
             "`$STATE_DIRECTORY`; /var/lib/ehos for root and its owner; `$XDG_STATE_HOME/ehos` for others";

@@ -81,10 +81,9 @@ pub(super) fn explain(path: &Path, source: &str, error: &yaml::Error) -> Diagnos
         what.into()
     };
     Diagnostic {
-        file: Some(path.to_owned()),
         place: error.place,
-        key,
-        what,
+        key: key.map(String::into_boxed_str),
+        ..Diagnostic::of_file(path, what)
     }
 }
 

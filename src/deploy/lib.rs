@@ -9,4 +9,6 @@ pub mod image;
 pub mod local_keys;
 pub mod master;
 pub mod prerequisites;
+pub mod retire;
+pub mod setup;
 mod ssh;

@@ -6,6 +6,7 @@ use std::fmt;
 use condor::SHARED_PORT;
 use openstack::compute::Keypair;
 use openstack::network::SecurityGroup;
+use openstack::owned_setup;
 use openstack::rule::{Direction, Family, Prefix, Remote, Traffic};
 use openstack::server_group::ServerGroup;
 use system::advice::Advice;
@@ -53,6 +54,19 @@ pub struct PublicKey {
     pub named: bool,
 }
 
+/// The kinds of prerequisites.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Part {
+    Key,
+    ServerGroup,
+    /// The first security group and its rules.
+    SecurityGroup,
+}
+
+impl Part {
+    pub const ALL: [Part; 3] = [Part::Key, Part::ServerGroup, Part::SecurityGroup];
+}
+
 /// Something that is missing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Change {
@@ -68,6 +82,7 @@ pub enum Change {
         group: String,
         /// What is to pass.
         traffic: Traffic,
+        description: String,
     },
 }
 
@@ -79,7 +94,7 @@ impl fmt::Display for Change {
             Change::CreateServerGroup { name, policy } => {
                 write!(f, "make server group {name} ({policy})")
             }
-            Change::AddRule { group, traffic } => {
+            Change::AddRule { group, traffic, .. } => {
                 write!(f, "let through security group {group}: {traffic}")
             }
         }
@@ -107,13 +122,25 @@ pub fn group<'g>(
     }
 }
 
-/// What is missing, in the order in which it is to be done.
+/// What is missing of these parts, in the order in which it is to be done.
 ///
 /// # Errors
 /// When something cannot be made as it is asked for.
-pub fn wanted(there: &There, asked: &Asked) -> Result<Vec<Change>, Advice> {
-    let mut changes = Vec::from_iter(key(there, asked)?);
-    changes.extend(server_group(there, asked)?);
+pub fn wanted(there: &There, asked: &Asked, parts: &[Part]) -> Result<Vec<Change>, Advice> {
+    let mut changes = Vec::new();
+    for part in Part::ALL.into_iter().filter(|part| parts.contains(part)) {
+        match part {
+            Part::Key => changes.extend(key(there, asked)?),
+            Part::ServerGroup => changes.extend(server_group(there, asked)?),
+            Part::SecurityGroup => changes.extend(security_group(there, asked)?),
+        }
+    }
+    Ok(changes)
+}
+
+/// The first security group and its rules, where they are missing.
+fn security_group(there: &There, asked: &Asked) -> Result<Vec<Change>, Advice> {
+    let mut changes = Vec::new();
     let Some(first) = asked.groups.first() else {
         return Ok(changes);
     };
@@ -140,7 +167,7 @@ pub fn wanted(there: &There, asked: &Asked) -> Result<Vec<Change>, Advice> {
         }
         changes.push(Change::CreateGroup {
             name: (*first).to_owned(),
-            description: format!("servers of the ehos pool {}", asked.cluster),
+            description: owned_setup::group_description(asked.cluster),
         });
     }
     let ids: Vec<&str> = ours.iter().map(|group| group.id.as_str()).collect();
@@ -151,6 +178,7 @@ pub fn wanted(there: &There, asked: &Asked) -> Result<Vec<Change>, Advice> {
     changes.extend(missing.map(|traffic| Change::AddRule {
         group: (*first).to_owned(),
         traffic,
+        description: owned_setup::rule_description(asked.cluster),
     }));
     Ok(changes)
 }
@@ -186,6 +214,7 @@ pub fn key_name(there: &There, asked: &Asked) -> String {
     let pairs = &there.keypairs;
     if let Some(same) = pairs
         .iter()
+        .filter(|pair| !owned_setup::is_key_of_another_pool(pair, asked.cluster))
         .find(|pair| same_key(&pair.public_key, &key.line))
     {
         return same.name.clone();
@@ -199,13 +228,28 @@ pub fn key_name(there: &There, asked: &Asked) -> String {
     name
 }
 
+/// The name of the security group where the configuration has none: [`NAME`], or that with a number if another pool made
+/// the group of that name, which goes with that pool.
+pub fn group_name(there: &There, cluster: &str) -> String {
+    let of_another = |name: &str| {
+        let mut groups = there.groups.iter().filter(|group| group.name == name);
+        groups.any(|group| owned_setup::is_group_of_another_pool(group, cluster))
+    };
+    let names = (2_u64..).map(|number| format!("{NAME}-{number}"));
+    let mut names = std::iter::once(NAME.to_owned()).chain(names);
+    names.find(|name| !of_another(name)).unwrap_or_default()
+}
+
 fn key(there: &There, asked: &Asked) -> Result<Option<Change>, Advice> {
     let name = key_name(there, asked);
     let found = there.keypairs.iter().find(|pair| pair.name == name);
     match (found, &asked.public_key) {
         (None, Some(key)) => Ok(Some(Change::ImportKey {
             name,
-            key: key.clone(),
+            key: PublicKey {
+                line: owned_setup::marked_key(&key.line, asked.cluster),
+                ..key.clone()
+            },
         })),
         (None, None) => Err((
             format!("the API shows no keypair {name}, and there is no public key to add"),
@@ -297,6 +341,8 @@ mod tests {
                 Change::CreateGroup { name, .. } => there.groups.push(SecurityGroup {
                     id: GROUP.to_owned(),
                     name: name.clone(),
+                    description: None,
+                    project_id: None,
                     rules: Vec::new(),
                 }),
                 Change::CreateServerGroup { name, policy } => {
@@ -326,17 +372,17 @@ mod tests {
             server_group: Some(("nodes", "soft-anti-affinity")),
             ..asked(&ssh_from)
         };
-        let changes = wanted(&There::default(), &asked).unwrap();
+        let changes = wanted(&There::default(), &asked, &Part::ALL).unwrap();
         let words = "make server group nodes (soft-anti-affinity)".to_owned();
         assert!(told(&changes).contains(&words));
         let there = after(There::default(), &changes);
-        assert_eq!(wanted(&there, &asked), Ok(vec![]));
+        assert_eq!(wanted(&there, &asked, &Part::ALL), Ok(vec![]));
         let id = "69bb5a8d-15f0-4b2f-bf33-61027181cd66";
         let asked = Asked {
             server_group: Some((id, "soft-anti-affinity")),
             ..asked
         };
-        let refused = wanted(&there, &asked).unwrap_err();
+        let refused = wanted(&there, &asked, &Part::ALL).unwrap_err();
         assert!(
             refused.problem.contains("there is no server group"),
             "{refused}"
@@ -347,7 +393,7 @@ mod tests {
     fn an_empty_cloud_needs_all_of_it_and_then_nothing() {
         let ssh_from = everywhere();
         let asked = asked(&ssh_from);
-        let changes = wanted(&There::default(), &asked).unwrap();
+        let changes = wanted(&There::default(), &asked, &Part::ALL).unwrap();
         assert_eq!(
             told(&changes),
             [
@@ -360,14 +406,14 @@ mod tests {
             ]
         );
         let there = after(There::default(), &changes);
-        assert_eq!(wanted(&there, &asked), Ok(vec![]));
+        assert_eq!(wanted(&there, &asked, &Part::ALL), Ok(vec![]));
         // Only what --external adds.
         let external = Asked {
             external: true,
             ..asked
         };
         assert_eq!(
-            told(&wanted(&there, &external).unwrap()),
+            told(&wanted(&there, &external, &Part::ALL).unwrap()),
             [
                 "let through security group ehos: in tcp 9618 from 0.0.0.0/0",
                 "let through security group ehos: in tcp 9618 from ::/0",
@@ -387,19 +433,21 @@ mod tests {
         };
         let mut there = after(
             There::default(),
-            &wanted(&There::default(), &asked).unwrap(),
+            &wanted(&There::default(), &asked, &Part::ALL).unwrap(),
         );
         there.groups[0]
             .rules
             .retain(|rule| rule.port_range_min == Some(22));
-        assert_eq!(wanted(&there, &asked).unwrap().len(), 2);
+        assert_eq!(wanted(&there, &asked, &Part::ALL).unwrap().len(), 2);
         asked.groups = vec!["ehos", "site"];
         there.groups.push(SecurityGroup {
             id: "site-id".to_owned(),
             name: "site".to_owned(),
+            description: None,
+            project_id: None,
             rules: vec![any("IPv4", "site-id"), any("IPv6", GROUP)],
         });
-        assert_eq!(wanted(&there, &asked), Ok(vec![]));
+        assert_eq!(wanted(&there, &asked, &Part::ALL), Ok(vec![]));
     }
 
     #[test]
@@ -407,7 +455,7 @@ mod tests {
         let ssh_from = everywhere();
         let there = after(
             There::default(),
-            &wanted(&There::default(), &asked(&ssh_from)).unwrap(),
+            &wanted(&There::default(), &asked(&ssh_from), &Part::ALL).unwrap(),
         );
         let with = |key| Asked {
             public_key: key,
@@ -419,11 +467,12 @@ mod tests {
             // Merely found in the home folder.
             Some(public_key("BBBB", false)),
         ] {
-            assert_eq!(wanted(&there, &with(fine)), Ok(vec![]));
+            assert_eq!(wanted(&there, &with(fine), &Part::ALL), Ok(vec![]));
         }
-        let refused = wanted(&there, &with(Some(public_key("BBBB", true)))).unwrap_err();
+        let refused =
+            wanted(&there, &with(Some(public_key("BBBB", true))), &Part::ALL).unwrap_err();
         assert!(refused.problem.contains("with another key"), "{refused}");
-        let none = wanted(&There::default(), &with(None)).unwrap_err();
+        let none = wanted(&There::default(), &with(None), &Part::ALL).unwrap_err();
         assert!(none.problem.contains("no public key to add"), "{none}");
     }
 
@@ -462,25 +511,30 @@ mod tests {
         let group = |id: &str| SecurityGroup {
             id: id.to_owned(),
             name: "ehos".to_owned(),
+            description: None,
+            project_id: None,
             rules: Vec::new(),
         };
         let there = There {
             groups: vec![group("a"), group("b")],
             ..There::default()
         };
-        let refused = wanted(&there, &asked).unwrap_err();
+        let refused = wanted(&there, &asked, &Part::ALL).unwrap_err();
         assert!(refused.to_string().contains("a, b"), "{refused}");
         asked.groups = vec!["b"];
-        assert!(wanted(&there, &asked).is_ok(), "an id is only one");
+        assert!(
+            wanted(&there, &asked, &Part::ALL).is_ok(),
+            "an id is only one"
+        );
         asked.groups = vec![GROUP];
-        let refused = wanted(&there, &asked).unwrap_err();
+        let refused = wanted(&there, &asked, &Part::ALL).unwrap_err();
         assert!(
             refused.problem.contains("there is no security group"),
             "{refused}"
         );
         // Nodes would not be made without the other one.
         asked.groups = vec!["b", "site"];
-        let refused = wanted(&there, &asked).unwrap_err();
+        let refused = wanted(&there, &asked, &Part::ALL).unwrap_err();
         assert!(
             refused.problem.contains("creates only the first"),
             "{refused}"

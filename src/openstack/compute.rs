@@ -169,6 +169,17 @@ pub fn keypairs(session: &Session, deadline: Deadline) -> Result<Vec<Keypair>, E
     Ok(keypairs.into_iter().map(|entry| entry.keypair).collect())
 }
 
+/// The user's keypair of this name; `None` when there is none.
+pub fn keypair(
+    session: &Session,
+    name: &str,
+    deadline: Deadline,
+) -> Result<Option<Keypair>, Error> {
+    let path = format!("/os-keypairs/{}", percent_encoded(name));
+    let answer = session.find(Service::Compute, &path, deadline)?;
+    answer.map(|answer| answer.field("keypair")).transpose()
+}
+
 /// Adds a public key (`authorized_keys` form) under `name`. A name that is taken is refused with 409.
 pub fn import_keypair(
     session: &Session,

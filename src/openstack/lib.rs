@@ -39,6 +39,7 @@ mod message;
 pub mod network;
 mod new_server;
 pub mod owned_image;
+pub mod owned_setup;
 mod resolve;
 pub mod rule;
 mod server;

@@ -44,6 +44,11 @@ pub struct Network {
 pub struct SecurityGroup {
     pub id: String,
     pub name: String,
+    /// The text of its creator: the only mark of a group.
+    #[serde(default, deserialize_with = "lenient")]
+    pub description: Option<String>,
+    #[serde(default, deserialize_with = "lenient")]
+    pub project_id: Option<String>,
     /// What it lets through, as far as that can be read.
     #[serde(
         rename = "security_group_rules",
@@ -131,21 +136,32 @@ pub fn create_security_group(
     create(session, "security_group", &fields, deadline)
 }
 
+/// The security group of this id; `None` when it is gone.
+pub fn security_group(
+    session: &Session,
+    id: &str,
+    deadline: Deadline,
+) -> Result<Option<SecurityGroup>, Error> {
+    show(session, "security-groups", id, "security_group", deadline)
+}
+
 /// Deletes a security group. One that is gone already is no error; one that a port has is refused (409).
 pub fn delete_security_group(session: &Session, id: &str, deadline: Deadline) -> Result<(), Error> {
     let path = format!("/security-groups/{id}");
     session.delete(Service::Network, &path, deadline).map(drop)
 }
 
-/// Adds a rule to the security group `group`. One that is there already is no error.
+/// Adds a rule to the security group `group`, with its mark. One that is there already is no error.
 pub fn create_rule(
     session: &Session,
     group: &str,
     rule: &Rule,
+    description: &str,
     deadline: Deadline,
 ) -> Result<(), Error> {
     let fields = json!({
         "security_group_id": group,
+        "description": description,
         "direction": rule.direction,
         "ethertype": rule.ethertype,
         "protocol": rule.protocol,
@@ -159,6 +175,23 @@ pub fn create_rule(
         Err(error) if error.status() == Some(409) => Ok(()),
         Err(error) => Err(error),
     }
+}
+
+/// The rule of this id; `None` when it is gone.
+pub fn rule(session: &Session, id: &str, deadline: Deadline) -> Result<Option<Rule>, Error> {
+    show(
+        session,
+        "security-group-rules",
+        id,
+        "security_group_rule",
+        deadline,
+    )
+}
+
+/// Deletes a rule. One that is gone already is no error.
+pub fn delete_rule(session: &Session, id: &str, deadline: Deadline) -> Result<(), Error> {
+    let path = format!("/security-group-rules/{id}");
+    session.delete(Service::Network, &path, deadline).map(drop)
 }
 
 /// The ports of a server.

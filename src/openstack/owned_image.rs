@@ -1,7 +1,11 @@
 //! The images that ehos made for this pool, known by their properties.
 
-use super::image::Image;
+use super::auth::Session;
+use super::error::Error;
+use super::image::{self, Image};
+use super::owned_setup::Removed;
 use scaling::observation::{METADATA_CLUSTER, METADATA_ROLE};
+use system::deadline::Deadline;
 
 /// Property of a builder and of an image: the cloud it is for, by its name in the configuration.
 pub const CLOUD: &str = "ehos_cloud";
@@ -67,6 +71,37 @@ impl OwnedImage {
     /// It is whole: servers boot from it.
     pub fn is_whole(&self) -> bool {
         self.0.status == "active"
+    }
+
+    /// Other projects see it, and what they do with it is unknown here.
+    pub fn is_shared(&self) -> bool {
+        !matches!(self.0.visibility.as_str(), "" | "private")
+    }
+
+    /// Deletes it, if it still has its mark. Glance refuses (409) while a volume or a copy depends on it.
+    ///
+    /// # Errors
+    /// The answer of Glance.
+    pub fn remove(
+        &self,
+        session: &Session,
+        cluster: &str,
+        deadline: Deadline,
+    ) -> Result<Removed, Error> {
+        let project = session.token(deadline)?.project_id.clone();
+        let Some(now) = image::image(session, &self.0.id, deadline)? else {
+            return Ok(Removed::AlreadyGone);
+        };
+        match OwnedImage::recognise(now, cluster, project.as_deref()) {
+            Some(now) if now.is_shared() => return Ok(Removed::InUse),
+            Some(_) => {}
+            None => return Ok(Removed::Foreign),
+        }
+        match image::delete(session, &self.0.id, deadline) {
+            Ok(()) => Ok(Removed::Deleted),
+            Err(error) if error.status() == Some(409) => Ok(Removed::InUse),
+            Err(error) => Err(error),
+        }
     }
 
     pub fn name(&self) -> &str {

@@ -9,6 +9,11 @@ use serde::{Deserialize, Serialize};
 /// A rule of a security group (`security_group_rules` of the Networking API).
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 pub struct Rule {
+    #[serde(default, deserialize_with = "super::items::lenient")]
+    pub id: String,
+    /// The text of its creator: the only mark of a rule.
+    #[serde(default, deserialize_with = "super::items::lenient")]
+    pub description: Option<String>,
     /// `ingress` or `egress`.
     pub direction: String,
     /// `IPv4` or `IPv6`.
@@ -76,6 +81,8 @@ impl Traffic {
             Remote::Prefix(prefix) => (None, Some(prefix.to_string())),
         };
         Rule {
+            id: String::new(),
+            description: None,
             direction: self.direction.as_str().to_owned(),
             ethertype: self.family.as_str().to_owned(),
             protocol: Some("tcp".to_owned()),

@@ -17,6 +17,7 @@ mod format;
 mod generator;
 mod input;
 mod read;
+mod requirements;
 mod swf;
 #[cfg(test)]
 mod tests;
@@ -51,6 +52,20 @@ pub(crate) const RUNS_MAX: i64 = 366 * 86_400;
 
 /// Largest distance of a submission from the median one. Larger ones are errors of a clock.
 const DISTANCE_MAX: i64 = 10 * 366 * 86_400;
+
+/// Larger requests are errors of a record: 2^20 cores or GPUs, and 1 PiB of memory (MiB) or disk (KiB).
+const REQUEST_MAX: Resources = Resources {
+    cpus: 1 << 20,
+    memory_mb: 1 << 30,
+    disk_kb: 1 << 40,
+    gpus: 1 << 20,
+};
+
+/// Longest name of an owner, of an accounting group or of an attribute.
+const NAME_MAX: usize = 200;
+
+/// Most attributes of Requirements that are told apart.
+const ATTRIBUTES_MAX: usize = 1000;
 
 /// Run time of jobs that never started, where no other job of the workload did either.
 const RUNS_ASSUMED: Seconds = 3600;
@@ -119,6 +134,12 @@ pub struct Count {
 }
 
 impl Notes {
+    /// Counts a record that could not be read as one.
+    pub(crate) fn lose(&mut self, what: &str, example: impl FnOnce() -> String) {
+        self.records += 1;
+        self.leave_out(what, example);
+    }
+
     /// Counts a record that became no job, and the cause.
     pub fn leave_out(&mut self, what: &str, example: impl FnOnce() -> String) {
         self.left_out += 1;
@@ -148,6 +169,8 @@ impl Notes {
 pub struct Builder {
     jobs: Vec<(i64, Job)>,
     classes: BTreeMap<JobClass, u32>,
+    /// Jobs whose Requirements name this attribute, and the first of them.
+    requirements: BTreeMap<String, Count>,
     /// What the reader has to say of its input.
     pub notes: Notes,
 }
@@ -174,6 +197,10 @@ impl Builder {
         }
         let class = match self.classes.get(class) {
             Some(number) => *number,
+            None if !class.request.fits(&REQUEST_MAX) => {
+                let what = "requests more than 1048576 cores or GPUs, or 1 PiB: left out";
+                return self.notes.leave_out(what, || class.owner.clone());
+            }
             None => self.new_class(class),
         };
         let waits = removed.map_or(NEVER, |removed| within(removed.saturating_sub(submitted)));
@@ -189,7 +216,12 @@ impl Builder {
     fn new_class(&mut self, class: &JobClass) -> u32 {
         let next = u32::try_from(self.classes.len()).unwrap_or(u32::MAX);
         if self.classes.len() < CLASSES_MAX {
-            return *self.classes.entry(class.clone()).or_insert(next);
+            let class = JobClass {
+                owner: name(&class.owner),
+                accounting_group: class.accounting_group.as_deref().map(name),
+                request: class.request,
+            };
+            return *self.classes.entry(class).or_insert(next);
         }
         let what = format!(
             "more than {CLASSES_MAX} combinations of owner and request: the request is rounded up to powers of two"
@@ -213,6 +245,38 @@ impl Builder {
         *self.classes.entry(coarse).or_insert(next)
     }
 
+    /// Counts a job whose Requirements name an attribute besides those of size.
+    pub(crate) fn requires(&mut self, attribute: &str, example: impl FnOnce() -> String) {
+        let attribute = match self.requirements.len() {
+            ATTRIBUTES_MAX.. if !self.requirements.contains_key(attribute) => "others".to_owned(),
+            _ => name(attribute),
+        };
+        let count = self.requirements.entry(attribute);
+        count
+            .or_insert_with(|| Count {
+                records: 0,
+                example: example(),
+            })
+            .records += 1;
+    }
+
+    fn note_requirements(&mut self) {
+        let jobs = self.requirements.values().map(|count| count.records).sum();
+        let most = self
+            .requirements
+            .iter()
+            .max_by_key(|(_, count)| count.records);
+        if let Some((attribute, count)) = most {
+            let what = format!(
+                "Requirements name more than the size, most often {attribute} ({} jobs): not checked, such a job runs on \
+                 each node that is large enough",
+                count.records
+            );
+            let example = &count.example;
+            self.notes.count_many(&what, jobs, || example.clone());
+        }
+    }
+
     /// The number of jobs so far.
     pub(crate) fn len(&self) -> usize {
         self.jobs.len()
@@ -224,6 +288,7 @@ impl Builder {
         self.jobs.sort_by_key(|(submitted, _)| *submitted);
         self.leave_out_distant(calendar);
         self.assume_run_times();
+        self.note_requirements();
         let jobs = self.jobs;
         let first = jobs.first().map_or(0, |(submitted, _)| *submitted);
         let jobs = jobs.into_iter().map(|(submitted, job)| {
@@ -298,6 +363,11 @@ impl Builder {
             }
         }
     }
+}
+
+/// The beginning of a name: names are text of others.
+fn name(text: &str) -> String {
+    text.chars().take(NAME_MAX).collect()
 }
 
 /// The middle one of these numbers, the upper one of two.

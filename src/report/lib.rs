@@ -1,5 +1,6 @@
 //! The report of a tick, for people and programs, from one document.
 
+pub mod explain;
 pub mod history;
 pub mod metrics;
 pub mod names;
@@ -21,7 +22,8 @@ use scaling::totals::Totals;
 use system::exit::Exit;
 use tick::observe::Durations;
 
-pub use text::text;
+pub use text::{TextOptions, text};
+use tick_report::JobSource;
 pub use tick_report::TickReport;
 
 /// One tick, over.
@@ -37,6 +39,8 @@ pub struct TickResult<'a> {
     pub notices: Vec<String>,
     /// The site is a simulated one.
     pub simulated: bool,
+    /// The source of the names of owners and jobs.
+    pub jobs: Option<JobSource<'a>>,
     /// How long each source took.
     pub durations: &'a Durations,
     /// How long the whole tick took.

@@ -107,10 +107,38 @@ scaling::names! {
         FitsNew = "fits_new",
         /// This tick creates nodes.
         NewNodes = "new_nodes",
+        /// An operator keeps the node.
+        Kept = "kept",
+        /// An operator has requested to drain the node.
+        DrainRequested = "drain_requested",
+        /// The same, while others are replaced.
+        DrainRequestWaiting = "drain_request_waiting",
+        /// An operator has requested to delete the node.
+        DeleteRequested = "delete_requested",
+        /// HTCondor did not say whether the jobs match.
+        NotAnswered = "match_unknown",
+        /// The first node of its type decides.
+        FirstNodeDecides = "first_node_decides",
+        /// A concurrency limit is used up.
+        ConcurrencyLimit = "concurrency_limit",
+        /// The quota of an accounting group is used up.
+        GroupQuota = "group_quota",
+        /// The jobs are not to start yet.
+        Deferred = "deferred",
+        /// The share of an owner in what a tick reads is used up.
+        OwnerBound = "owner_bound",
     }
 }
 
 impl ReasonName {
+    /// Those that name the request of an operator.
+    pub const OF_REQUESTS: [ReasonName; 4] = [
+        ReasonName::Kept,
+        ReasonName::DrainRequested,
+        ReasonName::DrainRequestWaiting,
+        ReasonName::DeleteRequested,
+    ];
+
     /// Whether jobs with this reason wait until an operator or user acts, or a limit permits more.
     pub fn is_stuck(self) -> bool {
         use ReasonName::*;
@@ -137,6 +165,36 @@ impl ReasonName {
             self,
             FitsFree | FitsClaimed | FitsComing | FitsTakenBack | FitsNew | NewNodes
         )
+    }
+}
+
+scaling::names! {
+    /// The limits on creates; [`Limit`](scaling::limits::Limit) has them all.
+    pub enum LimitName {
+        NodesMax = "nodes_max",
+        CloudNodesMax = "cloud_nodes_max",
+        Instances = "instances",
+        Cores = "cores",
+        Ram = "ram",
+        SubmitterNodesMax = "submitter_nodes_max",
+        SubmitterCoresMax = "submitter_cores_max",
+        BudgetPerHour = "budget_per_hour",
+        BudgetPerMonth = "budget_per_month",
+        Backoff = "backoff",
+        Protected = "protected",
+        Pause = "pause",
+        Unproven = "unproven",
+        MaxActions = "max_actions",
+        CloudUnknown = "cloud_unknown",
+        OperatorPause = "operator_pause",
+        Retire = "retire",
+        NeverSeen = "nodes_unknown" | "never_seen",
+        FlavorUnknown = "flavor_unknown",
+        Ports = "ports",
+        Volumes = "volumes",
+        VolumeGigabytes = "volume_gigabytes",
+        ServerGroupMembers = "server_group_members",
+        SecondaryQuotaUnknown = "quota_unknown" | "parts_unknown",
     }
 }
 

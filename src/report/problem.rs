@@ -255,6 +255,17 @@ fn of_pool(tick: &TickReport, all: &mut Vec<Problem>) {
             all.push(Problem::new(Level::Warning, "paused", subject, text));
         }
     }
+    // An operator knows: no notification, and exit code 0.
+    for one in &tick.pauses {
+        let subject = match &one.what.cloud {
+            Some(cloud) => format!("Cloud {cloud} paused by an operator"),
+            None => "Paused by an operator".to_owned(),
+        };
+        all.push(Problem::new(Level::Note, "paused", subject, &one.text));
+    }
+    if let Some(kept) = &tick.kept {
+        all.push(Problem::new(Level::Note, "kept", "Kept nodes", &kept.text));
+    }
     if tick.queue.unmatched > 0 {
         let text = format!("{} waiting jobs match no node type", tick.queue.unmatched);
         let text = text.replacen("1 waiting jobs match ", "1 waiting job matches ", 1);
@@ -480,6 +491,19 @@ mod tests {
         assert_eq!(problems[0].key, "stranded_jobs", "the same for other jobs");
         assert_eq!(problems[0].text, "4 jobs run on no machine");
         assert!(!problems[0].kind.lasts());
+    }
+
+    #[test]
+    fn a_pause_and_kept_nodes_are_notes_and_send_nothing() {
+        let tick: TickReport = serde_json::from_value(json!({
+            "pauses": [{"since": "2026-11-26T11:00:00Z", "by": "a", "text": "no creates"}],
+            "kept": {"nodes": 2, "text": "2 nodes"},
+        }))
+        .unwrap();
+        let problems = of_tick(&tick);
+        let levels: Vec<_> = problems.iter().map(|one| (one.level, one.word)).collect();
+        assert_eq!(levels, [(Level::Note, "paused"), (Level::Note, "kept")]);
+        assert_eq!(notices(&tick).count(), 0);
     }
 
     #[test]

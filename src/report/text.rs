@@ -5,11 +5,12 @@ use std::fmt::Display;
 
 use super::names::{Named, ReasonName};
 use super::problem::blocked;
+use super::status::layout::{Style, paint};
 use super::tick_report::{ActionResult, JobGroupReport, NodeReport, TickReport};
 use scaling::budget::Costs;
 use scaling::plan::NodeDecision;
 use scaling::seconds::Seconds;
-use system::plain::Lines;
+use system::plain::line;
 
 /// More kept nodes than this are only counted, unless it is a dry run.
 const NODES_ON_A_SCREEN: usize = 12;
@@ -25,18 +26,29 @@ enum Level {
     Information = 6,
 }
 
-struct Page<'a> {
-    tick: &'a TickReport,
-    levels: bool,
-    lines: Lines,
+/// How a report for people is printed.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct TextOptions {
+    /// Each line begins with its level for journald.
+    pub levels: bool,
+    /// Labels have colors.
+    pub color: bool,
+    /// Only lines of problems.
+    pub problems_only: bool,
 }
 
-/// Returns the report for people; with `levels`, each line begins with its level for journald.
-pub fn text(tick: &TickReport, levels: bool) -> String {
+struct Page<'a> {
+    tick: &'a TickReport,
+    options: TextOptions,
+    text: String,
+}
+
+/// Returns the report for people.
+pub fn text(tick: &TickReport, options: TextOptions) -> String {
     let mut page = Page {
         tick,
-        levels,
-        lines: Lines::new(),
+        options,
+        text: String::new(),
     };
     page.problems();
     page.summary();
@@ -51,17 +63,24 @@ pub fn text(tick: &TickReport, levels: bool) -> String {
         let is_off = [ActionResult::Changed, ActionResult::Failed];
         action.result.is_one_of(&is_off) && !action.has_failed()
     });
-    page.lines.into_string()
+    page.text
 }
 
 impl Page<'_> {
     fn line(&mut self, level: Level, label: &str, text: impl Display) {
-        match self.levels {
-            true => self
-                .lines
-                .line(format_args!("<{}>{label:8} {text}", level as u8)),
-            false => self.lines.line(format_args!("{label:8} {text}")),
+        let style = match level {
+            Level::Error => Style::Bad,
+            Level::Warning => Style::Warn,
+            Level::Information if self.options.problems_only => return,
+            Level::Information => Style::Bold,
+        };
+        if self.options.levels {
+            self.text.push_str(&format!("<{}>", level as u8));
         }
+        let line = line!("{label:8} {text}");
+        let (head, rest) = line.split_at_checked(label.len()).unwrap_or(("", &line));
+        self.text.push_str(&paint(style, head, self.options.color));
+        self.text.push_str(rest);
     }
 
     fn say(&mut self, label: &str, text: impl Display) {
@@ -71,7 +90,11 @@ impl Page<'_> {
     /// The label stands before the first row of a list only; in a journal before each, for each row is an entry there.
     fn rows(&mut self, level: Level, label: &str, rows: impl IntoIterator<Item = String>) {
         for (index, row) in rows.into_iter().enumerate() {
-            let label = if index == 0 || self.levels { label } else { "" };
+            let label = if index == 0 || self.options.levels {
+                label
+            } else {
+                ""
+            };
             self.line(level, label, row);
         }
     }
@@ -106,6 +129,9 @@ impl Page<'_> {
         if let Some(one) = &tick.stranded {
             self.line(Level::Warning, "stranded", &one.text);
         }
+        for one in &tick.pauses {
+            self.say("paused", &one.text);
+        }
         for notice in &tick.notices {
             self.say("note", notice);
         }
@@ -118,6 +144,9 @@ impl Page<'_> {
         }
         self.say("queue", queue(tick));
         self.say("nodes", nodes(tick));
+        if let Some(kept) = &tick.kept {
+            self.say("kept", &kept.text);
+        }
         if let Some(cost) = &tick.cost {
             self.say("cost", costs(cost));
         }
@@ -171,7 +200,7 @@ impl Page<'_> {
                 phase,
                 ..
             } = node;
-            let (place, why) = (place(node), &node.why.text);
+            let (place, why) = (place(node), node.words());
             format!("{decision:8} {name:name_width$}  {place:place_width$}  {phase:9} {why}")
         });
         self.rows(Level::Information, "node", rows);

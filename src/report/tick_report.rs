@@ -1,5 +1,6 @@
 //! The tick report: the JSON document of one tick. Every other report is built from it.
 
+mod job_names;
 mod knowledge;
 mod resources;
 
@@ -21,6 +22,8 @@ use scaling::figures::{
     BackoffFigures, CloudFigures, CoreFigures, PolicyFigures, ServerFigures, StartdFigures,
 };
 use scaling::high_availability::Standby;
+use scaling::job_names::{JobQuery, RunningJob};
+use scaling::maintenance::{KeptNodes, PauseEntry, Requests};
 use scaling::names::{ActionName, PhaseName};
 use scaling::observation::Resources;
 use scaling::plan::{Action, JobGroupEntry, NodeDecision, NodeEntry, Plan, UnknownSource};
@@ -28,6 +31,8 @@ use scaling::reason::Reason;
 use scaling::stranded::StrandedJobs;
 use scaling::submitter::Submitters;
 use scaling::totals::Totals;
+
+pub use job_names::{JobSource, OwnerJobs, possible_submitters};
 
 /// The version of the JSON layout: raised when a field changes its meaning or is removed.
 pub const VERSION: u32 = 2;
@@ -212,7 +217,13 @@ pub struct NodeReport {
     /// Its startd, when the collector has an ad of it.
     #[serde(default)]
     pub startd: Option<StartdFigures>,
+    /// Some of its running jobs, if the report names owners.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub running_jobs: Vec<RunningJob>,
     pub phase: Named<PhaseName>,
+    /// The requests of operators.
+    #[serde(default, skip_serializing_if = "Requests::is_empty")]
+    pub requests: Requests,
     /// What happened to it.
     #[serde(alias = "fate")]
     pub decision: Named<NodeDecision>,
@@ -226,6 +237,15 @@ pub fn exists(phase: &Named<PhaseName>) -> bool {
 }
 
 impl NodeReport {
+    /// The reason, and the requests of operators that it does not name.
+    pub fn words(&self) -> String {
+        let text = &self.why.text;
+        match self.requests.is_empty() || self.why.reason.is_one_of(&ReasonName::OF_REQUESTS) {
+            true => text.clone(),
+            false => format!("{text}; {}", self.requests),
+        }
+    }
+
     /// Whether it has a server, or may have, and is not created by this tick.
     pub fn is_there(&self) -> bool {
         !self.phase.is(PhaseName::New) && exists(&self.phase)
@@ -251,7 +271,9 @@ impl From<&NodeEntry> for NodeReport {
             zone: line.zone.clone(),
             server: line.server.clone(),
             startd: line.startd.clone(),
+            running_jobs: Vec::new(),
             phase: line.phase.into(),
+            requests: line.requests.clone(),
             decision: line.decision.into(),
             why: ReasonReport::from(&line.why),
         }
@@ -261,6 +283,9 @@ impl From<&NodeEntry> for NodeReport {
 /// One group of waiting jobs.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct JobGroupReport {
+    /// Equal for jobs with equal request, Requirements and limited submitters.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub id: String,
     /// What each job asks for.
     pub request: Resources,
     /// A digest of what they need besides.
@@ -283,6 +308,18 @@ pub struct JobGroupReport {
     pub jobs: u64,
     /// For how long the longest waiting one has.
     pub waiting_seconds: u64,
+    /// Owners of its jobs, those with the most jobs first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub owners: Vec<OwnerJobs>,
+    /// Owners that are not listed.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub other_owners: u64,
+    /// The lowest ids of its jobs.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub job_ids: Vec<String>,
+    /// The first tick with these reasons.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<Timestamp>,
     /// Where they go, or why they do not.
     #[serde(rename = "reasons", alias = "why")]
     pub why: Vec<ReasonReport>,
@@ -291,6 +328,7 @@ pub struct JobGroupReport {
 impl From<&JobGroupEntry> for JobGroupReport {
     fn from(line: &JobGroupEntry) -> JobGroupReport {
         JobGroupReport {
+            id: job_names::id_of(line),
             request: line.request,
             needs: serde_json::to_value(&line.needs)
                 .ok()
@@ -301,6 +339,10 @@ impl From<&JobGroupEntry> for JobGroupReport {
             example: line.example.clone(),
             jobs: line.jobs,
             waiting_seconds: line.waiting_seconds,
+            owners: Vec::new(),
+            other_owners: 0,
+            job_ids: Vec::new(),
+            since: None,
             why: line.why.iter().map(ReasonReport::from).collect(),
         }
     }
@@ -423,6 +465,12 @@ pub struct TickReport {
     /// Another central manager is active, or may be: nothing was done.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub standby: Option<StandbyReport>,
+    /// Pauses that operators have requested.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub pauses: Vec<WithText<PauseEntry>>,
+    /// Nodes that operators keep.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kept: Option<WithText<KeptNodes>>,
     /// What nothing more is made of.
     pub protected: Vec<WithText<ProtectedKind>>,
     /// Months' budgets that are spent.
@@ -455,6 +503,12 @@ pub struct TickReport {
     pub actions: Vec<ActionReport>,
     /// What was counted since the state file is there.
     pub totals: Totals,
+    /// Owners and job ids are left out (`daemon.show_owners: false`).
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub owners_hidden: bool,
+    /// How the idle jobs were queried.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub job_query: Option<JobQuery>,
 }
 
 fn milliseconds(duration: std::time::Duration) -> u64 {
@@ -464,9 +518,11 @@ fn milliseconds(duration: std::time::Duration) -> u64 {
 impl TickReport {
     /// A tick that is over.
     pub fn of(report: &TickResult<'_>) -> TickReport {
-        let plan = report.plan;
+        let hidden = report.jobs.filter(|jobs| !jobs.shows_owners);
+        let hidden = hidden.map(|_| job_names::without_owners(report.plan));
+        let plan = hidden.as_ref().unwrap_or(report.plan);
         let notices = report.notices.iter().chain(&plan.notices);
-        TickReport {
+        let mut whole = TickReport {
             version: VERSION,
             program: env!("CARGO_PKG_VERSION").to_owned(),
             simulated: report.simulated,
@@ -487,6 +543,8 @@ impl TickReport {
             unknown_sources: plan.unknown_sources.clone(),
             brakes: plan.brakes.iter().map(BrakeReport::from).collect(),
             standby: plan.standby.as_ref().map(StandbyReport::from),
+            pauses: plan.pauses.iter().map(WithText::of).collect(),
+            kept: plan.kept.as_ref().map(WithText::of),
             protected: plan.protected.iter().map(WithText::of).collect(),
             budgets_spent: plan.budgets_spent.iter().map(WithText::of).collect(),
             stranded: plan.stranded.as_ref().map(WithText::of),
@@ -508,7 +566,17 @@ impl TickReport {
             groups: plan.groups.iter().map(JobGroupReport::from).collect(),
             actions: actions(report),
             totals: report.totals.clone(),
+            owners_hidden: false,
+            job_query: None,
+        };
+        // Hidden users are part of the ids, too.
+        for (group, planned) in whole.groups.iter_mut().zip(&report.plan.groups) {
+            group.id = job_names::id_of(planned);
         }
+        if let Some(jobs) = report.jobs {
+            jobs.name(&mut whole);
+        }
+        whole
     }
 }
 

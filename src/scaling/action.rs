@@ -89,6 +89,8 @@ pub enum Expected {
     },
     /// Older than `max_lifetime` and `max_lifetime_kill`: whatever runs on it.
     Overdue,
+    /// An operator's request to delete it, whatever runs on it. A collector that does not answer does not hold it up.
+    Requested,
     /// A builder: no claim on it, if it has a startd. A collector that does not answer does not hold it up.
     NoClaim,
 }

@@ -1,14 +1,14 @@
 //! Bounds the resources that a node advertises by its flavor: root on a node can advertise any amount.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
 
-use super::observation::{NodeId, Observation, Observed, Role, SlotView, StartdView};
+use super::index::Index;
+use super::observation::{Observation, Observed, Role, SlotView, StartdView};
 use super::sender::Sender;
 use super::state::State;
 
 /// Flavors of nodes, by node id and by the UUID of the server: cores and memory in MiB.
-type Sizes<'a> = (BTreeMap<&'a NodeId, Size>, BTreeMap<&'a str, Size>);
+type Sizes<'a> = (Index<&'a str, Size>, Index<&'a str, Size>);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Size {
@@ -28,7 +28,7 @@ fn sizes<'a>(observation: &'a Observation, state: &'a State) -> Sizes<'a> {
     };
     for (id, memory) in &state.nodes {
         if let Some(size) = size(&memory.node_type.cloud, &memory.node_type.flavor) {
-            by_node.insert(id, size);
+            by_node.insert(id.0.as_str(), size);
             let server = memory.server_id.as_deref();
             by_server.extend(server.map(|server| (server, size)));
         }
@@ -44,7 +44,7 @@ fn sizes<'a>(observation: &'a Observation, state: &'a State) -> Sizes<'a> {
             if let Some(size) = flavor {
                 by_server.entry(server.id()).or_insert(size);
                 if let Some(node) = server.node() {
-                    by_node.entry(node).or_insert(size);
+                    by_node.entry(node.0.as_str()).or_insert(size);
                 }
             }
         }
@@ -64,9 +64,10 @@ pub(super) fn bounded<'o>(
     let size_of = |startd: &StartdView| {
         let server = startd.instance_id.as_deref();
         let server = server.and_then(|id| by_server.get(id));
-        let node = startd.node.as_ref().and_then(|id| by_node.get(id));
+        let node = startd.node.as_ref();
+        let node = node.and_then(|id| by_node.get(id.0.as_str()));
         let sender = match &startd.sender {
-            Sender::Node(node) => by_node.get(node),
+            Sender::Node(node) => by_node.get(node.0.as_str()),
             _ => None,
         };
         // A startd that claims to be several nodes gets the smallest size.

@@ -148,7 +148,7 @@ impl Spending {
             };
             let Some(age) = age else { continue };
             let meter = Meter {
-                cloud: node.node_type.cloud.clone(),
+                cloud: node.node_type().cloud.clone(),
                 price,
                 age,
                 until: at,
@@ -196,8 +196,8 @@ impl Spending {
 
 /// The price of a node an hour: that of its flavor, or else the one that it had before.
 fn price_of(policy: &Policy, node: &Node<'_>, meter: Option<&Meter>) -> Option<Money> {
-    let cloud = policy.cloud(&node.node_type.cloud);
-    let price = cloud.and_then(|cloud| cloud.price(&node.node_type.flavor));
+    let cloud = policy.cloud(&node.node_type().cloud);
+    let price = cloud.and_then(|cloud| cloud.price(&node.node_type().flavor));
     price.or(meter.map(|meter| meter.price))
 }
 
@@ -363,7 +363,7 @@ fn by_cloud(
         let mut cost = spent_in(&cloud.name);
         let mine = nodes
             .iter()
-            .filter(|node| node.node_type.cloud == cloud.name);
+            .filter(|node| node.node_type().cloud == cloud.name);
         for node in mine.filter(|node| node.exists()) {
             let meter = spending.meters.get(&node.id);
             let Some(price) = price_of(policy, node, meter) else {
@@ -419,7 +419,7 @@ fn by_submitter(
             continue;
         };
         let age = meter.map_or(Duration::ZERO, |meter| meter.age);
-        let period = period(policy, &node.node_type.cloud);
+        let period = period(policy, &node.node_type().cloud);
         let coming = paid(price, age + ahead, period).minus(paid(price, age, period));
         for submitter in &node.memory.submitters.0 {
             let cost = costs.entry(submitter.clone()).or_default();

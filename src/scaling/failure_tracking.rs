@@ -5,7 +5,6 @@
 //! while nodes of another type of the same cloud join. The failures are reset when a node of the type joins and runs jobs,
 //! by `ehos resume`, and `backoff_reset` after the last one. Only the first two end protected mode.
 
-use std::collections::BTreeSet;
 use std::fmt;
 
 use jiff::Timestamp;
@@ -183,11 +182,12 @@ impl State {
     /// Forgets kinds that are not configured any more and of which there is no node: each new image is one. Those that have
     /// failed are remembered as long as their failures.
     pub(super) fn forget_kinds(&mut self, policy: &Policy) {
-        let nodes = self.nodes.values();
-        let used: BTreeSet<&NodeType> = nodes.map(|node| &node.node_type).collect();
+        let nodes = &self.nodes;
+        let is_used =
+            |node_type: &NodeType| nodes.values().any(|node| node.node_type == *node_type);
         self.node_types.retain(|memory| {
             let node_type = &memory.node_type;
-            node_type.is_configured(policy) || memory.failures > 0 || used.contains(node_type)
+            node_type.is_configured(policy) || memory.failures > 0 || is_used(node_type)
         });
     }
 
@@ -393,7 +393,9 @@ mod tests {
             let mut node = NodeState::new(node_type, "n", at, state.now);
             node.join.joined = Some(state.now.plus(minutes(2)));
             node.join.proven = true;
-            state.nodes.insert(NodeId(format!("{:?}", state.now)), node);
+            state
+                .nodes
+                .insert(NodeId(format!("{:?}", state.now)), node.into());
         };
         for (flavor, cloud, fault, protected) in [
             ("g", "a", "Build of instance 9 aborted: unforeseen", true),

@@ -237,7 +237,7 @@ pub(super) fn server_of(
     state: &State,
     node: &Node<'_>,
 ) -> ServerFigures {
-    let node_type = &node.node_type;
+    let node_type = node.node_type();
     let cloud = policy.cloud(&node_type.cloud);
     let listed = node.server.map(|server| server.record());
     let mut figures = server(observation, cloud, &node_type.flavor, &node_type.image);
@@ -309,7 +309,7 @@ pub(super) fn clouds<'n, 'a: 'n>(
             answers: view.is_some(),
             image: cloud.image.clone(),
             nodes: nodes
-                .filter(|node| node.node_type.cloud == cloud.name)
+                .filter(|node| node.node_type().cloud == cloud.name)
                 .count() as u64
                 + uncounted.get(&cloud.name).unwrap_or(&0),
             nodes_max: cloud.nodes_max,

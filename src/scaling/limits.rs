@@ -3,13 +3,14 @@
 //! The smallest number applies, and the name of its limit is the reason.
 
 use super::budget::{Budget, Costs, Payer};
+use super::maintenance::PauseEntry;
 use super::money::Money;
 use super::observation::{CloudView, Flavor, Usage};
 use super::policy::{CloudPolicy, Policy};
 use super::secondary_quota;
 use super::seconds::{Seconds, seconds};
 use super::sentence::{after, sentences};
-use super::state::{NodeType, State, TickInstant};
+use super::state::{NodeType, NodeTypeState, State, TickInstant};
 use super::submitter::{ChargedNodes, Submitter, Submitters};
 
 sentences! {
@@ -46,6 +47,7 @@ pub enum Limit {
         "max_unproven: {unjoined} of {flavor} in {cloud} not joined yet";
     MaxActions "max_actions" { max_actions: u64 } => "max_actions {max_actions} per minute";
     CloudUnknown "cloud_unknown" { cloud: String } => "unknown state of cloud {cloud}";
+    OperatorPause "operator_pause" { #[serde(flatten)] pause: Box<PauseEntry> } => "{}; end it with `{}`", pause.words(), pause.end_command();
     Retire "retire" { cloud: String } => "retire: true of cloud {cloud}";
     NeverSeen "nodes_unknown" { cloud: String } =>
         "unknown node count of cloud {cloud}, which has not answered since the state file was created";
@@ -123,6 +125,7 @@ pub fn allowance(case: &Case<'_>) -> (u64, Limit) {
         return (0, unknown(case));
     };
     let all = [
+        operator_pause(case),
         never_seen(case),
         nodes_max(case),
         cloud_nodes_max(case),
@@ -167,6 +170,7 @@ pub fn closed(case: &Case<'_>) -> Option<Limit> {
     // The budget of a month is renewed in the next month.
     let spent = |limit: Option<(u64, Limit)>| limit.filter(|(more, _)| *more == 0);
     let all = [
+        operator_pause(case),
         never_seen(case),
         protected(case),
         backoff(case),
@@ -246,6 +250,13 @@ fn retire(case: &Case<'_>) -> Option<Limit> {
     })
 }
 
+/// A pause that an operator has requested.
+fn operator_pause(case: &Case<'_>) -> Option<(u64, Limit)> {
+    let pause = case.state.pause_of(&case.cloud.name, |_| true)?;
+    let pause = Box::new(pause);
+    Some((0, Limit::OperatorPause { pause }))
+}
+
 fn nodes_max(case: &Case<'_>) -> Option<(u64, Limit)> {
     let nodes_max = case.policy.nodes_max;
     let more = nodes_max.saturating_sub(case.nodes);
@@ -302,8 +313,17 @@ fn ram(case: &Case<'_>, view: &CloudView, flavor: &Flavor) -> Option<(u64, Limit
 }
 
 impl Case<'_> {
-    fn node_type(&self) -> NodeType {
-        NodeType::of(self.cloud, self.flavor)
+    /// What is remembered of the node type.
+    fn memory(&self) -> Option<&NodeTypeState> {
+        let mut node_types = self.state.node_types.iter();
+        node_types.find(|memory| {
+            let NodeType {
+                cloud,
+                flavor,
+                image,
+            } = &memory.node_type;
+            (flavor.as_str(), cloud, image) == (self.flavor, &self.cloud.name, &self.cloud.image)
+        })
     }
 }
 
@@ -312,9 +332,9 @@ fn seconds_until(until: TickInstant, now: TickInstant) -> Option<Seconds> {
 }
 
 fn backoff(case: &Case<'_>) -> Option<(u64, Limit)> {
-    let NodeType { cloud, flavor, .. } = case.node_type();
-    let memory = case.state.node_type(&case.node_type())?;
+    let memory = case.memory()?;
     let seconds = seconds_until(memory.backoff_until?, case.state.now)?;
+    let NodeType { cloud, flavor, .. } = memory.node_type.clone();
     let failure = memory.last_failure.clone().unwrap_or_default();
     let limit = Limit::Backoff {
         cloud,
@@ -326,9 +346,9 @@ fn backoff(case: &Case<'_>) -> Option<(u64, Limit)> {
 }
 
 fn protected(case: &Case<'_>) -> Option<(u64, Limit)> {
-    let NodeType { cloud, flavor, .. } = case.node_type();
-    let memory = case.state.node_type(&case.node_type())?;
+    let memory = case.memory()?;
     let failures = memory.protected.as_ref()?.failures;
+    let NodeType { cloud, flavor, .. } = memory.node_type.clone();
     let failure = memory.last_failure.clone().unwrap_or_default();
     let limit = Limit::Protected {
         cloud,
@@ -340,9 +360,9 @@ fn protected(case: &Case<'_>) -> Option<(u64, Limit)> {
 }
 
 fn pause(case: &Case<'_>) -> Option<(u64, Limit)> {
-    let cloud = case.cloud.name.clone();
-    let pause = case.state.pauses.get(&cloud)?;
+    let pause = case.state.pauses.get(&case.cloud.name)?;
     let seconds = seconds_until(pause.until, case.state.now)?;
+    let cloud = case.cloud.name.clone();
     let why = pause.why.clone();
     Some((
         0,
@@ -368,21 +388,18 @@ pub fn first_nodes(needed: u64, max_unproven: u64) -> u64 {
 /// that was seen to boot, until one of it fails), then at most as many on their way as have joined, and never fewer than
 /// ten.
 fn unproven(case: &Case<'_>) -> Option<(u64, Limit)> {
-    let node_type = case.node_type();
-    let joined = case
-        .state
-        .node_type(&node_type)
-        .map_or(0, |memory| memory.joined);
+    let memory = case.memory();
+    let joined = memory.map_or(0, |memory| memory.joined);
+    let failed = memory.is_some_and(|memory| memory.failures > 0);
     let most = match case.first_nodes {
         _ if joined > 0 => joined.max(10),
-        Some(first) if !case.state.has_failed(&node_type) => first,
+        Some(first) if !failed => first,
         _ => case.policy.max_unproven,
     };
     let unjoined = case.unjoined_of_kind;
-    let NodeType { cloud, flavor, .. } = node_type;
     let limit = Limit::Unproven {
-        cloud,
-        flavor,
+        cloud: case.cloud.name.clone(),
+        flavor: case.flavor.to_owned(),
         unjoined,
     };
     Some((most.saturating_sub(unjoined), limit))

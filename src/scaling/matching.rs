@@ -6,9 +6,11 @@
 
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
+use std::collections::hash_map::Entry;
 use std::time::Duration;
 
 use super::action::StartdIdentity;
+use super::index::Index;
 use super::node::is_fresh_within;
 use super::observation::{NodeId, OwnedServer, StartdView};
 use super::sender::Sender;
@@ -39,14 +41,51 @@ impl<'a> Match<'a> {
 
 /// Startds by what they say of themselves.
 pub struct StartdFinder<'a> {
-    by_instance: BTreeMap<&'a str, Vec<&'a StartdView>>,
-    by_node: BTreeMap<&'a NodeId, Vec<&'a StartdView>>,
+    by_instance: Index<&'a str, Ads<'a>>,
+    by_node: Index<&'a str, Ads<'a>>,
     /// The update interval of startds that do not publish one.
     update_interval: Duration,
     /// The collector names senders.
     names_senders: bool,
     /// The same, and nodes have identities of their own.
     names_nodes: bool,
+}
+
+/// The startds that say one thing of themselves: nearly always one.
+struct Ads<'a> {
+    first: &'a StartdView,
+    others: Vec<&'a StartdView>,
+}
+
+impl<'a> Ads<'a> {
+    fn add(index: &mut Index<&'a str, Ads<'a>>, name: &'a str, startd: &'a StartdView) {
+        match index.entry(name) {
+            Entry::Occupied(mut ads) => ads.get_mut().others.push(startd),
+            Entry::Vacant(entry) => {
+                let others = Vec::new();
+                entry.insert(Ads {
+                    first: startd,
+                    others,
+                });
+            }
+        }
+    }
+
+    fn each(&self) -> impl Iterator<Item = &'a StartdView> {
+        std::iter::once(self.first).chain(self.others.iter().copied())
+    }
+
+    /// In the order of what they say, not in that of the list.
+    fn sort(&mut self) {
+        if self.others.is_empty() {
+            return;
+        }
+        let mut all: Vec<&'a StartdView> = self.each().collect();
+        all.sort_by(|one, other| by_what_it_says(one, other));
+        let mut all = all.into_iter();
+        self.first = all.next().unwrap_or(self.first);
+        self.others = all.collect();
+    }
 }
 
 /// A node whose startd is searched.
@@ -61,7 +100,22 @@ struct Wanted<'i> {
     addresses: &'i [String],
 }
 
+/// How many startds advertise a node.
+enum Advertised<'a> {
+    Never,
+    Once(&'a StartdView),
+    Several,
+}
+
 impl Wanted<'_> {
+    /// The result where no other startd advertises the node.
+    fn alone<'a>(&self, startd: &'a StartdView) -> Match<'a> {
+        match self.is_meant(startd) {
+            true => Match::Startd(startd),
+            false => Match::Contradiction(startd),
+        }
+    }
+
     fn may_send(&self, startd: &StartdView) -> bool {
         match &startd.sender {
             Sender::Node(node) => node == self.node,
@@ -116,58 +170,62 @@ impl<'a> StartdFinder<'a> {
     /// Over `startds`; one that does not say how often it reports does so every `update_interval`.
     pub fn new(startds: &'a [StartdView], update_interval: Duration) -> StartdFinder<'a> {
         let mut finder = StartdFinder {
-            by_instance: BTreeMap::new(),
-            by_node: BTreeMap::new(),
+            by_instance: Index::default(),
+            by_node: Index::default(),
             update_interval,
             names_senders: false,
             names_nodes: false,
         };
-        let mut ordered: Vec<&'a StartdView> = startds.iter().collect();
-        ordered.sort_by(|one, other| by_what_it_says(one, other));
-        for startd in ordered {
+        for startd in startds {
             finder.names_senders |= startd.sender != Sender::Unknown;
             finder.names_nodes |= matches!(startd.sender, Sender::Node(_));
             if let Some(id) = startd.instance_id.as_deref() {
-                finder.by_instance.entry(id).or_default().push(startd);
+                Ads::add(&mut finder.by_instance, id, startd);
             }
             if let Some(node) = &startd.node {
-                finder.by_node.entry(node).or_default().push(startd);
+                Ads::add(&mut finder.by_node, &node.0, startd);
             }
         }
+        let all = finder.by_instance.values_mut();
+        all.chain(finder.by_node.values_mut()).for_each(Ads::sort);
         finder
     }
 
-    /// UUID or node id suffices; when both are there and disagree, the node is not to be touched.
+    /// The startd of the node: UUID or node id suffices; when both are there and disagree, the node is not to be touched.
+    /// Beside it, fresh startds that say that they are this node, and are not.
     pub(super) fn find(
         &self,
         id: &NodeId,
         memory: &NodeState,
         server: Option<&OwnedServer>,
-    ) -> Match<'a> {
-        self.which(&self.wanted(id, memory, server))
+    ) -> (Match<'a>, Vec<&'a StartdView>) {
+        let wanted = self.wanted(id, memory, server);
+        match self.advertised(&wanted) {
+            Advertised::Never => (Match::None, Vec::new()),
+            Advertised::Once(startd) if self.may_send(&wanted, startd) => {
+                (wanted.alone(startd), Vec::new())
+            }
+            Advertised::Once(_) | Advertised::Several => {
+                let found = self.which(&wanted);
+                (found, self.impostors(&wanted, found))
+            }
+        }
     }
 
-    /// Fresh startds that say that they are this node, and are not.
-    pub(super) fn impostors(
-        &self,
-        id: &NodeId,
-        memory: &NodeState,
-        server: Option<&OwnedServer>,
-    ) -> Vec<&'a StartdView> {
-        let wanted = self.wanted(id, memory, server);
-        let found = match self.which(&wanted) {
+    fn impostors(&self, wanted: &Wanted<'_>, which: Match<'a>) -> Vec<&'a StartdView> {
+        let found = match which {
             Match::None => [None, None],
             Match::Startd(one) | Match::Contradiction(one) => [Some(one), None],
             Match::Contested(one, other) => [Some(one), Some(other)],
         };
         let found = found.map(|startd| startd.and_then(|startd| startd.address.as_deref()));
-        let mut others = self.candidates(&wanted);
+        let mut others = self.candidates(wanted);
         others.retain(|startd| {
             let same = found.contains(&startd.address.as_deref());
             self.is_fresh(startd)
-                && (!same || !self.may_send(&wanted, startd) || !wanted.is_meant(startd))
+                && (!same || !self.may_send(wanted, startd) || !wanted.is_meant(startd))
         });
-        if let Match::Contradiction(startd) = self.which(&wanted) {
+        if let Match::Contradiction(startd) = which {
             others.retain(|other| !std::ptr::eq(*other, startd));
         }
         others
@@ -220,17 +278,41 @@ impl<'a> StartdFinder<'a> {
         !self.names_senders || wanted.may_send(startd)
     }
 
+    /// The startds that advertise the UUID of this node, and those that advertise its node id.
+    fn ads(&self, wanted: &Wanted<'_>) -> [Option<&Ads<'a>>; 2] {
+        // A node that is identified by its UUID shares its node id with another: the id does not distinguish them.
+        let node = wanted.unique.then_some(wanted.node.0.as_str());
+        [
+            wanted.uuid.and_then(|uuid| self.by_instance.get(uuid)),
+            node.and_then(|node| self.by_node.get(node)),
+        ]
+    }
+
+    /// How many startds advertise this node, whatever their sender.
+    fn advertised(&self, wanted: &Wanted<'_>) -> Advertised<'a> {
+        match self.ads(wanted) {
+            [None, None] => Advertised::Never,
+            [Some(one), None] | [None, Some(one)] if one.others.is_empty() => {
+                Advertised::Once(one.first)
+            }
+            [Some(one), Some(other)]
+                if one.others.is_empty()
+                    && other.others.is_empty()
+                    && std::ptr::eq(one.first, other.first) =>
+            {
+                Advertised::Once(one.first)
+            }
+            _ => Advertised::Several,
+        }
+    }
+
     /// All startds that advertise this node, whatever their sender.
     fn candidates(&self, wanted: &Wanted<'_>) -> Vec<&'a StartdView> {
-        let by_uuid = wanted.uuid.and_then(|uuid| self.by_instance.get(uuid));
-        let mut all: Vec<&'a StartdView> = by_uuid.into_iter().flatten().copied().collect();
-        // A node that is identified by its UUID shares its node id with another: the id does not distinguish them.
-        if wanted.unique {
-            let by_node = self.by_node.get(wanted.node).into_iter().flatten().copied();
-            let new: Vec<_> = by_node
-                .filter(|startd| !all.iter().any(|known| std::ptr::eq(*known, *startd)))
-                .collect();
-            all.extend(new);
+        let mut all: Vec<&'a StartdView> = Vec::new();
+        for startd in self.ads(wanted).into_iter().flatten().flat_map(Ads::each) {
+            if !all.iter().any(|known| std::ptr::eq(*known, startd)) {
+                all.push(startd);
+            }
         }
         all
     }
@@ -287,13 +369,13 @@ fn prefer(startds: &mut Vec<&StartdView>, is_true: impl Fn(&StartdView) -> bool)
 
 /// Nodes whose servers are gone, by what their ads still say.
 pub(super) struct StaleAdFinder<'a> {
-    by_instance: BTreeMap<&'a str, &'a NodeId>,
+    by_instance: Index<&'a str, &'a NodeId>,
     departed: &'a BTreeMap<NodeId, Tombstone>,
 }
 
 impl<'a> StaleAdFinder<'a> {
     pub(super) fn new(departed: &'a BTreeMap<NodeId, Tombstone>) -> StaleAdFinder<'a> {
-        let mut by_instance = BTreeMap::new();
+        let mut by_instance = Index::default();
         for (id, gone) in departed {
             if let Some(server_id) = gone.server_id.as_deref() {
                 by_instance.entry(server_id).or_insert(id);

@@ -20,11 +20,12 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use super::maintenance::Requests;
 use super::observation::{
     CollectorView, NodeId, Observed, OwnedServer, PoolView, ScheddView, ServerStatus, StartdView,
 };
 use super::policy::Policy;
-use super::state::{Expiry, NodeState, NodeType};
+use super::state::{Expiry, NodeState, NodeType, Shared};
 
 pub(crate) use facts::Facts;
 
@@ -159,12 +160,8 @@ pub enum JobLeft {
 #[derive(Debug)]
 pub struct Node<'a> {
     pub id: NodeId,
-    /// Its server's name.
-    pub name: String,
-    /// What it is made of.
-    pub node_type: NodeType,
     /// What is remembered of it, with what this observation shows.
-    pub memory: NodeState,
+    pub memory: Shared<NodeState>,
     /// Its server, when its cloud lists it.
     pub server: Option<&'a OwnedServer>,
     /// Its startd, when the collector has an ad of it, fresh or stale.
@@ -181,11 +178,23 @@ pub struct Node<'a> {
     pub expiry: Expiry,
     /// Its cloud is to be removed from the configuration.
     pub cloud_retires: bool,
+    /// The requests of operators that have not ended.
+    pub requests: Requests,
     /// Where it is in its life.
     pub phase: Phase,
 }
 
 impl Node<'_> {
+    /// Its server's name.
+    pub fn name(&self) -> &str {
+        &self.memory.name
+    }
+
+    /// What it is made of.
+    pub fn node_type(&self) -> &NodeType {
+        &self.memory.node_type
+    }
+
     /// Whether a server of it exists, or may exist: what nodes_max counts.
     pub fn exists(&self) -> bool {
         !matches!(
@@ -204,7 +213,24 @@ impl Node<'_> {
 
     /// Whether it is to take no new demand, and to go when it is idle.
     pub fn retires(&self) -> bool {
-        self.expiry.retires() || self.cloud_retires
+        self.is_replaced() || self.requests.drain.is_some()
+    }
+
+    /// Whether it counts no more, so that another node takes its place where one is needed.
+    pub fn is_replaced(&self) -> bool {
+        let Requests {
+            keep,
+            drain,
+            delete,
+        } = &self.requests;
+        let ends = self.expiry.retires() || self.cloud_retires;
+        let replace = drain.as_ref().is_some_and(|drain| drain.replace);
+        keep.is_none() && (ends || replace || delete.is_some())
+    }
+
+    /// Whether an operator keeps it: ehos neither drains nor deletes it.
+    pub fn is_kept_by_operator(&self) -> bool {
+        self.requests.keep.is_some()
     }
 
     /// For how long yet its token is good, where that is known and has an end.

@@ -6,15 +6,17 @@ mod learning;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::index::Names;
 use super::matching::{Match, StaleAdFinder, StartdFinder, by_what_it_says};
 use super::node::{Facts, Node, is_fresh};
 use super::obscure::{hides_builder, obscured};
 use super::observation::{CloudName, NodeId, Observation, Observed, OwnedServer, Role, StartdView};
 use super::policy::Policy;
 use super::sender::Sender;
-use super::state::{BuilderState, NodeState, State, UnmanagedMachines};
+use super::state::{BuilderState, State, UnmanagedMachines};
 use super::stranded::learn_jobless;
-use adopting::{copied_nodes, servers_by_node};
+pub(crate) use adopting::Listed;
+use adopting::{Carriers, carriers, servers_by_node};
 use departing::{forget_departed, set_aside_removed_clouds};
 use learning::learn;
 
@@ -39,6 +41,12 @@ pub struct NodeInventory<'a> {
     pub impostors: Vec<(NodeId, &'a StartdView)>,
 }
 
+/// The server and the startd of a node of the state.
+struct Sight<'a> {
+    server: Option<&'a OwnedServer>,
+    found: Match<'a>,
+}
+
 /// A server that becomes an image: neither a node nor capacity.
 #[derive(Debug)]
 pub struct Builder<'a> {
@@ -57,41 +65,48 @@ pub fn survey<'a>(
     learn_jobless(observation, policy, state);
     forget_departed(observation, state);
     set_aside_removed_clouds(observation, state);
-    let (servers, adopted) = servers_by_node(observation, state);
+    let carriers = carriers(observation);
+    let (servers, adopted) = servers_by_node(observation, state, &carriers);
     let obscured = obscured(observation, policy, state, &servers);
-    let builders = builders(observation, state);
+    let builders = builders(observation, state, &carriers);
     let collector = observation.pool.collector.known();
     let startds: &'a [StartdView] = collector.map_or(&[], |collector| collector.startds.as_slice());
     let finder = StartdFinder::new(startds, policy.update_interval);
-    let found = |(id, memory): (&NodeId, &NodeState)| {
-        let server = servers.get(id).copied();
-        (id.clone(), finder.find(id, memory, server))
-    };
-    let matches: BTreeMap<NodeId, Match<'a>> = state.nodes.iter().map(found).collect();
-    let impostors = impostors(&finder, startds, policy, state, &servers);
+    let mut impostors = Vec::new();
+    let mut sights: Vec<Sight<'a>> = Vec::with_capacity(state.nodes.len());
+    for (id, memory) in &state.nodes {
+        let server = servers.get(id.0.as_str()).copied();
+        let (found, others) = finder.find(id, memory, server);
+        sights.push(Sight { server, found });
+        impostors.extend(others.into_iter().map(|startd| (id.clone(), startd)));
+    }
+    add_impostors(&mut impostors, startds, policy);
 
     state.forget_failures(policy);
     state.forget_zones(policy);
     state.forget_kinds(policy);
-    learn(observation, policy, state, &servers, &obscured, &matches);
+    learn(observation, policy, state, &sights, &obscured);
 
-    let nodes = state.nodes.iter().map(|(id, memory)| {
-        let cloud = observation.clouds.get(&memory.node_type.cloud);
-        let known = cloud.is_some_and(Observed::is_known) && !obscured.nodes.contains_key(id);
-        let server = servers.get(id).copied();
-        let found = matches.get(id).copied().unwrap_or(Match::None);
-        let facts = Facts {
-            id,
-            observation,
-            policy,
-            state,
-            memory,
-            server,
-            found,
-            cloud_known: known,
-        };
-        facts.node(finder.needs_own_identity(memory, server))
-    });
+    let nodes = state
+        .nodes
+        .iter()
+        .zip(&sights)
+        .map(|((id, memory), sight)| {
+            let cloud = observation.clouds.get(&memory.node_type.cloud);
+            let known = cloud.is_some_and(Observed::is_known) && !obscured.nodes.contains_key(id);
+            let Sight { server, found } = *sight;
+            let facts = Facts {
+                id,
+                observation,
+                policy,
+                state,
+                memory,
+                server,
+                found,
+                cloud_known: known,
+            };
+            facts.node(finder.needs_own_identity(memory, server))
+        });
     let mut survey = NodeInventory {
         nodes: nodes.collect(),
         others: Vec::new(),
@@ -102,7 +117,7 @@ pub fn survey<'a>(
         uncounted: obscured.uncounted,
         impostors,
     };
-    survey.sort_out(startds, &matches, policy, state);
+    survey.sort_out(startds, &sights, policy, state);
     // An ad that cannot be read may be of such a machine, too.
     if collector.is_some_and(|collector| !collector.unreadable.is_empty()) {
         state.unmanaged = UnmanagedMachines::Seen;
@@ -115,7 +130,7 @@ impl<'a> NodeInventory<'a> {
     fn sort_out(
         &mut self,
         startds: &'a [StartdView],
-        matches: &BTreeMap<NodeId, Match<'a>>,
+        sights: &[Sight<'a>],
         policy: &Policy,
         state: &mut State,
     ) {
@@ -124,8 +139,8 @@ impl<'a> NodeInventory<'a> {
             let here = startds.iter().filter(|startd| builder.is_at(startd));
             builder.startd = here.max_by_key(|startd| startd.claims());
         }
-        let nodes = matches.values().filter_map(|found| found.startd());
-        let nodes: BTreeSet<&str> = nodes.map(|startd| startd.machine.as_str()).collect();
+        let nodes = sights.iter().filter_map(|sight| sight.found.startd());
+        let nodes: Names<'_> = nodes.map(|startd| startd.machine.as_str()).collect();
         let departed = StaleAdFinder::new(&state.departed);
         for startd in startds {
             let mut impostors = self.impostors.iter();
@@ -163,25 +178,16 @@ impl Builder<'_> {
     }
 }
 
-/// Fresh startds that say that they are a node, and are not: by their senders, or because another one is.
-fn impostors<'a>(
-    finder: &StartdFinder<'a>,
+/// Adds fresh startds that nodes send of nodes that ehos does not know: they are left out as well.
+fn add_impostors<'a>(
+    all: &mut Vec<(NodeId, &'a StartdView)>,
     startds: &'a [StartdView],
     policy: &Policy,
-    state: &State,
-    servers: &BTreeMap<NodeId, &OwnedServer>,
-) -> Vec<(NodeId, &'a StartdView)> {
-    let mut all: Vec<(NodeId, &'a StartdView)> = Vec::new();
-    for (id, memory) in &state.nodes {
-        let found = finder.impostors(id, memory, servers.get(id).copied());
-        all.extend(found.into_iter().map(|startd| (id.clone(), startd)));
-    }
-    // What a node sends of nodes that ehos does not know is left out as well.
+) {
     for startd in startds.iter().filter(|startd| is_fresh(startd, policy)) {
-        let known = all.iter().any(|(_, other)| std::ptr::eq(*other, startd));
         if let (Sender::Node(sender), Some(node)) = (&startd.sender, &startd.node)
             && sender != node
-            && !known
+            && !all.iter().any(|(_, other)| std::ptr::eq(*other, startd))
         {
             all.push((node.clone(), startd));
         }
@@ -191,11 +197,14 @@ fn impostors<'a>(
         let by_node = node.cmp(other);
         by_node.then_with(|| by_what_it_says(startd, another))
     });
-    all
 }
 
 /// The listed builders, each once; what is seen of them is remembered.
-fn builders<'a>(observation: &'a Observation, state: &mut State) -> Vec<Builder<'a>> {
+fn builders<'a>(
+    observation: &'a Observation,
+    state: &mut State,
+    carriers: &Carriers<'_>,
+) -> Vec<Builder<'a>> {
     let now = state.now;
     // Two entries of the configuration may be one project: a server is the first's that lists it.
     let mut listed: BTreeMap<&str, Builder<'a>> = BTreeMap::new();
@@ -226,7 +235,6 @@ fn builders<'a>(observation: &'a Observation, state: &mut State) -> Vec<Builder<
     for id in &gone {
         state.depart_builder(id);
     }
-    let copied = copied_nodes(observation);
     for (id, builder) in &listed {
         let memory = state
             .builders
@@ -237,7 +245,7 @@ fn builders<'a>(observation: &'a Observation, state: &mut State) -> Vec<Builder<
                     || builder
                         .server
                         .node()
-                        .is_none_or(|node| copied.contains(node)),
+                        .is_none_or(|node| carriers.several_have(&node.0)),
                 expired: None,
                 delete_intended: None,
                 delete_accepted: None,

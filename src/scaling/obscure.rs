@@ -5,9 +5,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::observation::{
-    CloudName, NodeId, ObscureServer, Observation, Observed, OwnedServer, Role,
-};
+use super::node_inventory::Listed;
+use super::observation::{CloudName, NodeId, ObscureServer, Observation, Observed, Role};
 use super::policy::Policy;
 use super::state::{NodeState, State};
 
@@ -55,7 +54,7 @@ pub(super) fn obscured(
     observation: &Observation,
     policy: &Policy,
     state: &State,
-    listed: &BTreeMap<NodeId, &OwnedServer>,
+    listed: &Listed<'_>,
 ) -> Obscured {
     let mut found = Obscured::default();
     // Two entries of the configuration may be one project.
@@ -66,7 +65,7 @@ pub(super) fn obscured(
         for server in obscure {
             let mut nodes = state.nodes.iter();
             let node = nodes.find(|(id, memory)| {
-                !listed.contains_key(*id)
+                !listed.contains_key(id.0.as_str())
                     && !found.nodes.contains_key(*id)
                     && is_of(server, id, memory)
             });
@@ -90,7 +89,10 @@ pub(super) fn obscured(
             continue;
         }
         for (id, memory) in &state.nodes {
-            if memory.node_type.cloud == *cloud && memory.listed && !listed.contains_key(id) {
+            if memory.node_type.cloud == *cloud
+                && memory.listed
+                && !listed.contains_key(id.0.as_str())
+            {
                 // One of those without an id may be this one's, which counts already.
                 if !found.nodes.contains_key(id) {
                     unidentified = unidentified.saturating_sub(1);

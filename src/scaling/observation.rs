@@ -14,6 +14,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::job_names::{JobIds, PoolJobs};
 use super::job_requirements::{JobFault, JobGroupKey, Matches, RequirementsDigest};
 use super::leftover::Leftovers;
 use super::sender::Sender;
@@ -213,6 +214,8 @@ pub struct PoolView {
     pub negotiator: Observed<NegotiatorView>,
     /// The negotiators of a pool with several central managers; `None` without `condor.high_availability`.
     pub central_managers: Option<Observed<CentralManagers>>,
+    /// What the answers say of single jobs. For reports only.
+    pub jobs: PoolJobs,
 }
 
 /// The negotiators of a pool whose central managers take over from each other.
@@ -511,6 +514,8 @@ pub struct Demand {
     pub waiting: Duration,
     /// One of them, as `condor_q` names it.
     pub example: Option<String>,
+    /// Some of their ids. For reports only.
+    pub job_ids: JobIds,
     /// The user that submitted them (`Owner`, which the schedd sets from the authenticated connection); `None` where that is
     /// not known.
     pub owner: Option<String>,

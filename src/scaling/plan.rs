@@ -46,6 +46,7 @@ use super::figures::{
 use super::high_availability::{Standby, standby};
 use super::job_requirements::RequirementsDigest;
 use super::leftover::LeftoverKind;
+use super::maintenance::{KeptNodes, PauseEntry, Requests};
 use super::names::{ActionName, PhaseName};
 use super::node::{Node, Phase};
 use super::node_inventory::survey;
@@ -148,6 +149,9 @@ pub struct NodeEntry {
     pub startd: Option<StartdFigures>,
     /// Where it is in its life, in a word.
     pub phase: PhaseName,
+    /// The requests of operators.
+    #[serde(skip_serializing_if = "Requests::is_empty")]
+    pub requests: Requests,
     /// What happens to it.
     pub decision: NodeDecision,
     /// The reason.
@@ -295,6 +299,12 @@ pub struct Plan {
     /// Why this ehos changes nothing: another central manager is active, or may be.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub standby: Option<Standby>,
+    /// Pauses that operators have requested, and that have not ended.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub pauses: Vec<PauseEntry>,
+    /// Nodes that operators keep; `None` without any.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kept: Option<KeptNodes>,
     /// What nothing more is made of, until an operator says so.
     pub protected: Vec<ProtectedKind>,
     /// Months' budgets that are spent.

@@ -2,12 +2,14 @@
 //!
 //! `Display` writes the sentence, serde the JSON. Programs and tests read the value, never the sentence.
 
+use jiff::Timestamp;
 use serde::Serialize;
 
 use super::allocation::Choice;
 use super::console::ConsoleExcerpt;
 use super::job_requirements::OwnerBound;
 use super::limits::Limit;
+use super::maintenance::{Keep, PauseEntry, end};
 use super::nearest::Nearest;
 use super::node::{JobLeft, JobListed};
 use super::observation::Resources;
@@ -91,6 +93,11 @@ pub enum Reason {
     IntentLapsed "intent_lapsed" { seconds: Seconds } =>
         "requested {seconds} ago, but Nova never listed the server; intent expired";
     StandbyKeeps "standby_keeps" => "standby: the active ehos decides";
+    Kept "kept" { by: String, #[serde(skip_serializing_if = "Option::is_none")] until: Option<Timestamp> } =>
+        "kept by {by}{}", end(*until);
+    Paused "paused" { pause: Box<PauseEntry> } => "scale-down paused: {}", pause.words();
+    DrainRequestWaiting "drain_request_waiting" { by: String } =>
+        "drain requested by {by}; waits until other nodes are replaced";
     Braked "braked" { brake: String } => "scale-down blocked by a brake: {brake}";
     MaxActions "max_actions" { max_actions: u64 } =>
         "scale-down delayed: max_actions {max_actions} per minute reached";
@@ -108,8 +115,12 @@ pub enum Reason {
     } => "{}, {age_seconds} old (max_lifetime {max_lifetime_seconds})", idle_or_closed(*idle_seconds, *closed_seconds);
     DrainCloudRetires "drain_cloud_retires" { idle_seconds: Seconds } =>
         "idle for {idle_seconds}, and its cloud has retire: true";
+    DrainRequested "drain_requested" { idle_seconds: Seconds, by: String } =>
+        "idle for {idle_seconds}, drain requested by {by}";
     DrainAboveMaximum "drain_above_maximum" { idle_seconds: Seconds, nodes_max: u64 } =>
         "idle for {idle_seconds}, above nodes_max {nodes_max}";
+    DeleteRequested "delete_requested" { by: String, claims: u64 } => "delete requested by {by}{}",
+        match claims { 0 => String::new(), _ => format!(", JOBS END: {}", count(*claims, "claimed slot")) };
     ForcefulExpiration "forceful_expiration" { age_seconds: Seconds, max_lifetime_seconds: Seconds, claims: u64 } =>
         "forcefully expired, JOBS END: {age_seconds} old, beyond max_lifetime {max_lifetime_seconds} plus \
          max_lifetime_kill; deleted with {}", count(*claims, "claimed slot");
@@ -119,6 +130,7 @@ pub enum Reason {
         "idle for {idle_seconds}, outdated image {image} (configured: {configured_image}); replaced first, to test \
          whether nodes from the configured image join";
     DrainTakenBack "drain_cancelled" { jobs: u64 } => "drain cancelled: {} can run here", count(*jobs, "waiting job");
+    DrainWithdrawn "drain_withdrawn" => "drain cancelled: its request was withdrawn";
     Drained "drained" { #[serde(skip_serializing_if = "Option::is_none")] idle_seconds: Option<Seconds> } =>
         "drained, no claim left{}", after(", idle for ", idle_seconds);
     FailedInCloud "failed_in_cloud" {
@@ -143,6 +155,7 @@ pub enum Reason {
         "created {age_seconds} ago, lifetime {lifetime_seconds} exceeded; deleted when the next tick confirms this";
     BuilderExpired "builder_expired" { age_seconds: Seconds, lifetime_seconds: Seconds } =>
         "created {age_seconds} ago, lifetime {lifetime_seconds} exceeded: no build uses it; its console is in the log";
+    BuilderRetired "builder_retired" { by: String } => "`ehos retire` by {by}: its build ends";
     BuilderRunsJobs "builder_runs_jobs" { claims: u64 } =>
         "lifetime exceeded, but its startd is in the pool with {}: kept; keep condor from starting during the build",
         count(*claims, "claim");
@@ -268,6 +281,21 @@ impl Reason {
         if let Reason::FailedInCloud { console, .. } | Reason::NeverJoined { console, .. } = self {
             *console = Some(said.clone());
         }
+    }
+}
+
+impl From<PauseEntry> for Reason {
+    fn from(pause: PauseEntry) -> Reason {
+        let pause = Box::new(pause);
+        Reason::Paused { pause }
+    }
+}
+
+impl From<&Keep> for Reason {
+    fn from(keep: &Keep) -> Reason {
+        let by = keep.by.clone();
+        let until = keep.until;
+        Reason::Kept { by, until }
     }
 }
 

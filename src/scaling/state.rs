@@ -3,6 +3,7 @@
 mod after;
 mod age;
 mod node;
+mod shared;
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
@@ -18,6 +19,7 @@ use super::failure_tracking::Protected;
 use super::first_seen::ClusterMarks;
 use super::job_requirements::JobGroupKey;
 use super::leftover::{LeftoverKind, LeftoverQuery, MAX_SERVERS};
+use super::maintenance::OperatorPause;
 use super::observation::{AttachedVolume, CloudName, NodeId};
 use super::pace::RecentActions;
 use super::plan::Action;
@@ -27,6 +29,8 @@ use super::zones::ZoneState;
 
 pub use age::{Age, Expiry};
 pub use node::{Claims, DeleteState, DrainState, Join, NodeState, Place, Silence};
+pub use shared::Shared;
+pub(crate) use shared::set;
 
 /// The longest time that one tick adds to the watched time: after a longer pause (or a jump of the clock) nothing
 /// is known of what lay between.
@@ -253,10 +257,10 @@ pub struct State {
     pub previous: TickInstant,
     /// When the last tick observed, by the machine's clock.
     pub last_tick: Option<Timestamp>,
-    pub nodes: BTreeMap<NodeId, NodeState>,
+    pub nodes: BTreeMap<NodeId, Shared<NodeState>>,
     /// Nodes of clouds that are not in the configuration any more, as they were when it was last.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub removed_clouds: BTreeMap<CloudName, BTreeMap<NodeId, NodeState>>,
+    pub removed_clouds: BTreeMap<CloudName, BTreeMap<NodeId, Shared<NodeState>>>,
     /// Builders, by the UUIDs of their servers.
     #[serde(default)]
     pub builders: BTreeMap<String, BuilderState>,
@@ -280,6 +284,12 @@ pub struct State {
     pub clouds: BTreeSet<CloudName>,
     /// Clouds that asked for a pause.
     pub pauses: BTreeMap<CloudName, Pause>,
+    /// The pause of all clouds that an operator has requested.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub paused: Option<OperatorPause>,
+    /// The same of single clouds.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub paused_clouds: BTreeMap<CloudName, OperatorPause>,
     /// Since when each schedd that does not answer has not.
     pub unknown_schedds: BTreeMap<String, TickInstant>,
     /// The newest clusters that were idle on each schedd.
@@ -370,7 +380,7 @@ impl State {
             memory.unsigned = false;
             known = true;
         }
-        let is_it = |memory: &&mut NodeState| memory.server_id.as_deref() == Some(server);
+        let is_it = |memory: &&mut Shared<NodeState>| memory.server_id.as_deref() == Some(server);
         if let Some(memory) = self.nodes.values_mut().find(is_it) {
             memory.unsigned = None;
             self.adopted_trusted = self.adopted_trusted.max(Some(memory.started));
@@ -427,7 +437,7 @@ impl State {
         let mut memory = NodeState::new(NodeType::asked(intent), &intent.name, intent.at, now);
         memory.zone.clone_from(&intent.zone);
         memory.unanswered = true;
-        self.nodes.insert(intent.node.clone(), memory);
+        self.nodes.insert(intent.node.clone(), memory.into());
     }
 
     /// Forgets a node whose server is gone, and remembers that its ads mean nothing any more.
@@ -444,12 +454,12 @@ impl State {
                 && !memory.silence.job_listed;
             let departed = Tombstone {
                 jobless,
-                server_id: memory.server_id,
-                machine: memory.join.machine,
+                server_id: memory.server_id.clone(),
+                machine: memory.join.machine.clone(),
                 at: now,
                 invalidated: false,
-                cloud: memory.node_type.cloud,
-                volumes: memory.volumes,
+                cloud: memory.node_type.cloud.clone(),
+                volumes: memory.volumes.clone(),
                 searched: false,
                 failed: memory.failed,
             };
@@ -535,7 +545,7 @@ mod tests {
         let later = state.now.plus(Duration::from_secs(7200));
         let mut memory = NodeState::new(node_type, "n", at(0), later);
         memory.adopted = true;
-        state.nodes.insert(NodeId("n".to_owned()), memory);
+        state.nodes.insert(NodeId("n".to_owned()), memory.into());
         state.trust_adopted();
         assert!(state.adopted_trusted >= Some(later));
     }

@@ -4,13 +4,13 @@
 //! Must not: count a job on a machine that may still run (silent, paused): the reason of its node covers that.
 //! Source: HTCondor manual, "Job Leases"; `JobLeaseDuration`, `JobDisconnectedDate`.
 
-use std::collections::BTreeSet;
 use std::fmt;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::index::Names;
 use super::node::{Phase, is_fresh};
 use super::node_inventory::NodeInventory;
 use super::observation::{NodeId, Observation, Observed, RunningJobs};
@@ -69,9 +69,13 @@ pub(super) fn stranded(
     state: &State,
     survey: &NodeInventory<'_>,
 ) -> Option<StrandedJobs> {
-    let heard: BTreeSet<&str> = heard(observation, policy);
+    let gone = gone(state, survey);
+    if gone.is_empty() {
+        return None;
+    }
+    let heard = heard(observation, policy);
     let mut machines = Vec::new();
-    for gone in gone(state, survey) {
+    for gone in gone {
         // Another machine of that name has joined: the jobs may run on either.
         if heard.contains(gone.machine) {
             continue;
@@ -120,7 +124,7 @@ pub(super) fn stranded(
 }
 
 /// Machines of which the collector has a fresh ad.
-pub(super) fn heard<'a>(observation: &'a Observation, policy: &Policy) -> BTreeSet<&'a str> {
+pub(super) fn heard<'a>(observation: &'a Observation, policy: &Policy) -> Names<'a> {
     let collector = observation.pool.collector.known();
     let startds = collector.iter().flat_map(|collector| &collector.startds);
     startds
@@ -164,15 +168,15 @@ fn left(running: &RunningJobs, gone_for: Duration) -> Option<Duration> {
 
 /// Records which deleted machines have no job left: schedds are no longer queried for them.
 pub(super) fn learn_jobless(observation: &Observation, policy: &Policy, state: &mut State) {
-    let heard = heard(observation, policy);
     let schedds = &observation.pool.schedds;
     // While the collector is unknown, no schedd was asked about any machine.
     let asked = observation.pool.collector.is_known()
         && !schedds.is_empty()
         && schedds.values().all(Observed::is_known);
-    if !asked {
+    if !asked || state.departed.values().all(|departed| departed.jobless) {
         return;
     }
+    let heard = heard(observation, policy);
     for departed in state.departed.values_mut() {
         let Some(machine) = departed.machine.as_deref() else {
             continue;

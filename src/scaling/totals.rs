@@ -198,7 +198,7 @@ impl Totals {
         self.since.get_or_insert(plan.at);
         let step = plan.next.now.since(before.now);
         for (id, memory) in &plan.next.nodes {
-            self.saw_node(before.nodes.get(id), memory);
+            self.saw_node(before.nodes.get(id).map(|before| &**before), memory);
         }
         for unseen in &plan.unknown_sources {
             let source = unseen.source.kind.name();

@@ -253,6 +253,9 @@ pub struct World {
     /// Jobs on nodes of this age may be ended; `None`: never.
     #[serde(default)]
     pub jobs_end: Option<Seconds>,
+    /// Servers whose jobs may be ended: an operator has said so.
+    #[serde(default)]
+    pub condemned: BTreeSet<String>,
     /// Things that must never happen, as they happened.
     pub violations: Vec<String>,
     /// Seconds of servers, summed: what was paid for.
@@ -283,6 +286,7 @@ impl World {
             noclaim_shutdown: None,
             max_lifetime: None,
             jobs_end: None,
+            condemned: BTreeSet::new(),
             violations: Vec::new(),
             server_seconds: 0,
             random,

@@ -4,6 +4,7 @@
 
 pub mod advice;
 pub mod afterword;
+pub mod ask;
 pub mod child;
 pub mod deadline;
 pub mod environment;

@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::os::fd::AsFd;
 
-use env_logger::{Builder, Target};
+use env_logger::{Builder, Target, WriteStyle};
 use log::{Level, LevelFilter, Log, Metadata, Record};
 
 use crate::plain::clean;
@@ -19,10 +19,21 @@ pub fn is_journal(stream: impl AsFd, journal_stream: Option<&str>) -> bool {
         .is_ok_and(|stat| format!("{}:{}", stat.st_dev, stat.st_ino) == expected)
 }
 
-/// Starts logging: `verbose` 0 shows warnings, 1 what is done, 2 each request, 3 everything of ehos. Other crates
+/// How much is logged, and how.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Verbosity {
+    /// The number of `-v`.
+    pub more: u8,
+    /// Each line begins with its level for journald.
+    pub journal: bool,
+    /// Levels have colors.
+    pub color: bool,
+}
+
+/// Starts logging: 0 × `-v` shows warnings, 1 what is done, 2 each request, 3 everything of ehos. Other crates
 /// never log below info: at trace, HTTP crates print headers, tokens included.
-pub fn start(verbose: u8, journal: bool) {
-    let level = match verbose {
+pub fn start(verbosity: Verbosity) {
+    let level = match verbosity.more {
         0 => LevelFilter::Warn,
         1 => LevelFilter::Info,
         2 => LevelFilter::Debug,
@@ -31,9 +42,13 @@ pub fn start(verbose: u8, journal: bool) {
     let mut builder = Builder::new();
     builder
         .target(Target::Stderr)
+        .write_style(match verbosity.color {
+            true => WriteStyle::Always,
+            false => WriteStyle::Never,
+        })
         .filter_level(level.min(LevelFilter::Info))
         .filter_module("ehos", level);
-    if journal {
+    if verbosity.journal {
         builder.format(|out, record| {
             // sd-daemon(3): the level as a prefix, the time is journald's.
             let priority = match record.level() {

@@ -2,6 +2,7 @@
 //! lines elsewhere. All of it goes to standard error.
 
 use std::io::IsTerminal;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -16,6 +17,18 @@ const REDRAW: Duration = Duration::from_millis(250);
 
 /// The live lines of this process, while there are any.
 static LIVE: Mutex<Option<MultiProgress>> = Mutex::new(None);
+
+/// Nothing is said of what is going on (`--quiet`).
+static SILENT: AtomicBool = AtomicBool::new(false);
+
+/// From now on nothing is said of what is going on.
+pub fn silence() {
+    SILENT.store(true, Ordering::Relaxed);
+}
+
+fn is_silent() -> bool {
+    SILENT.load(Ordering::Relaxed)
+}
 
 /// Lets `write` write to the terminal, with the live lines out of the way.
 pub fn aside<T>(write: impl FnOnce() -> T) -> T {
@@ -42,7 +55,7 @@ impl Drop for Progress {
 impl Progress {
     /// Live lines where standard error is a terminal.
     pub fn new() -> Progress {
-        let terminal = std::io::stderr().is_terminal();
+        let terminal = std::io::stderr().is_terminal() && !is_silent();
         let live = terminal.then(MultiProgress::new);
         LIVE.lock()
             .unwrap_or_else(PoisonError::into_inner)
@@ -147,6 +160,9 @@ impl Line {
     }
 
     fn print(&self, what: &str) {
+        if is_silent() {
+            return;
+        }
         let seconds = self.began.elapsed().as_secs();
         let line = clean(&format!("{} {seconds:>4} s  {what}", self.subject));
         // No subject becomes a level of the journal.

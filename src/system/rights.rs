@@ -130,6 +130,11 @@ fn parse_users(text: &str) -> Vec<User> {
     text.lines().filter_map(user).collect()
 }
 
+/// The name of the user of this process.
+pub fn own_name() -> String {
+    user_name(geteuid().as_raw())
+}
+
 /// The name of the user `uid`; `#UID`, as sudo and people read it, where it has none.
 pub fn user_name(uid: u32) -> String {
     name_in(&users(), uid)

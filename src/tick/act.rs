@@ -2,10 +2,10 @@
 //! that would end a node.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use crate::backends::Backends;
+use crate::in_flight::InFlight;
 use crate::recheck;
 use scaling::action::{CloudAction, Done, Failure, FailureKind, PoolAction};
 use scaling::console::ConsoleExcerpt;
@@ -13,6 +13,9 @@ use scaling::observation::NodeId;
 use scaling::plan::Action;
 use scaling::state::Outcome;
 use system::deadline::Deadline;
+
+/// HTCondor's tools that run at the same time: processes of this machine.
+const MAX_TOOLS: usize = 8;
 
 /// What was done.
 #[derive(Debug, Default)]
@@ -27,52 +30,54 @@ pub struct Acted {
 pub fn act(
     backends: &Backends<'_>,
     actions: &[Action],
-    at_once: usize,
+    max_in_flight: usize,
     deadline: Deadline,
 ) -> Vec<Outcome> {
-    act_and_listen(backends, actions, at_once, deadline).outcomes
+    act_and_listen(backends, actions, max_in_flight, deadline).outcomes
 }
 
-/// Performs the actions, at most `at_once` in parallel, in their order. Actions that the deadline prevents were certainly not
-/// started. The outcome of invalidating its ads follows each accepted delete.
+/// Performs the actions, in the order of each service. HTCondor and every cloud work in parallel, each with at most
+/// `max_in_flight` requests (HTCondor: [`MAX_TOOLS`]); with 1, all actions follow each other. Actions that the deadline
+/// prevents were certainly not started. The outcome of invalidating its ads follows each accepted delete.
 pub fn act_and_listen(
     backends: &Backends<'_>,
     actions: &[Action],
-    at_once: usize,
+    max_in_flight: usize,
     deadline: Deadline,
 ) -> Acted {
-    let next = AtomicUsize::new(0);
     let consoles = Mutex::new(BTreeMap::new());
     let results: Mutex<Vec<(usize, Outcome)>> = Mutex::new(Vec::with_capacity(actions.len()));
-    let work = || {
-        while let Some((index, action)) = {
-            let index = next.fetch_add(1, Ordering::Relaxed);
-            actions.get(index).map(|action| (index, action))
-        } {
-            let result = perform(backends, action, &consoles, deadline);
-            let outcome = Outcome {
-                action: action.clone(),
-                result,
-            };
-            let follow_up = invalidate_after_delete(backends, &outcome, deadline);
-            results
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .extend(
-                    [Some(outcome), follow_up]
-                        .into_iter()
-                        .flatten()
-                        .map(|outcome| (index, outcome)),
-                );
-        }
+    let perform = |index: usize| {
+        let action = actions.get(index)?;
+        let result = perform(backends, action, &consoles, deadline);
+        let failure = result.as_ref().err().map(|failure| failure.kind);
+        let outcome = Outcome {
+            action: action.clone(),
+            result,
+        };
+        let follow_up = invalidate_after_delete(backends, &outcome, deadline);
+        results
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .extend(
+                [Some(outcome), follow_up]
+                    .into_iter()
+                    .flatten()
+                    .map(|outcome| (index, outcome)),
+            );
+        failure
     };
-    let workers = at_once.min(actions.len());
-    if workers <= 1 {
-        work();
+    if max_in_flight <= 1 || actions.len() <= 1 {
+        for index in 0..actions.len() {
+            perform(index);
+        }
     } else {
+        let services = services(actions, max_in_flight);
         std::thread::scope(|scope| {
-            for _ in 0..workers {
-                scope.spawn(work);
+            for service in &services {
+                for _ in 0..service.workers() {
+                    scope.spawn(|| service.work(perform));
+                }
             }
         });
     }
@@ -84,6 +89,26 @@ pub fn act_and_listen(
             .into_inner()
             .unwrap_or_else(PoisonError::into_inner),
     }
+}
+
+/// The actions by the service that answers them.
+fn services(actions: &[Action], max_in_flight: usize) -> Vec<InFlight> {
+    let mut by_cloud: BTreeMap<Option<&str>, Vec<usize>> = BTreeMap::new();
+    for (index, action) in actions.iter().enumerate() {
+        let cloud = match action {
+            Action::Pool(_) => None,
+            Action::Cloud { cloud, .. } => Some(cloud.as_str()),
+        };
+        by_cloud.entry(cloud).or_default().push(index);
+    }
+    let max = |cloud: Option<&str>| match cloud {
+        None => max_in_flight.min(MAX_TOOLS),
+        Some(_) => max_in_flight,
+    };
+    by_cloud
+        .into_iter()
+        .map(|(cloud, indices)| InFlight::new(indices, max(cloud)))
+        .collect()
 }
 
 /// Takes the ads of a node out of the collector as soon as its cloud has accepted the delete: until then the negotiator

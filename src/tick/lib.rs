@@ -6,6 +6,7 @@
 pub mod act;
 pub mod backends;
 pub mod cloud;
+mod in_flight;
 pub mod observe;
 pub mod pool;
 pub mod recheck;

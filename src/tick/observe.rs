@@ -14,7 +14,7 @@ use crate::pool::TrackedMachines;
 use scaling::job_requirements::{JobGroupKey, Matches, candidates};
 use scaling::observation::{CloudName, CloudView, Demand, Observation, Observed, PoolView};
 use scaling::policy::Policy;
-use scaling::state::{NodeState, State};
+use scaling::state::{NodeState, Shared, State};
 use system::deadline::Deadline;
 
 /// How long each source took.
@@ -131,7 +131,7 @@ pub fn observe_in_turn(
 /// The nodes whose startds have been seen, those that should have been by now (by the names of their servers), and those that are
 /// gone and on which a job may still be listed.
 fn watch(state: &State, policy: &Policy, at: Timestamp) -> TrackedMachines {
-    let watched = |node: &NodeState| {
+    let watched = |node: &Shared<NodeState>| {
         let server = node.server_id.clone();
         let mut machines: Vec<String> = node.join.machines().map(str::to_owned).collect();
         // The name of its server is none that an ad can change. One that boots has no job yet.

@@ -6,7 +6,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
-use scaling::action::{Done, Failure, PoolAction, StartdIdentity};
+use serde::Serialize;
+
+use scaling::action::{Done, Failure, FailureKind, PoolAction, StartdIdentity};
 use scaling::first_seen::ClusterMarks;
 use scaling::job_requirements::{JobGroupKey, MatchTarget, Matches};
 use scaling::observation::{PoolView, StartdView};
@@ -15,6 +17,21 @@ use system::deadline::Deadline;
 /// The nodes that have joined: their machines (`Machine`) and the UUIDs of their servers. For silent ones, each schedd is
 /// queried for running jobs there, and for nodes whose servers are deleted while a job may remain.
 pub type Machines = BTreeSet<(String, String)>;
+
+/// A running job, as an operator is told of it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct JobThere {
+    /// The schedd that lists it.
+    pub schedd: String,
+    /// `ClusterId.ProcId`.
+    pub id: String,
+    /// `Owner`, if it can be read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub owner: Option<String>,
+    /// The machine where it runs; absent if that cannot be read: it may run on any of those in question.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub machine: Option<String>,
+}
 
 /// Knowledge of earlier ticks that an observation needs.
 #[derive(Debug, Clone, Default)]
@@ -60,6 +77,23 @@ pub trait Pool: Sync {
     /// # Errors
     /// No schedd lists one, and a schedd does not answer.
     fn has_job_on(&self, machine: &str, deadline: Deadline) -> Result<bool, Failure>;
+
+    /// The running jobs that a schedd lists on these machines (host names with or without their domain), for the operator who
+    /// ends them. A job that cannot be read is in the list without its machine.
+    ///
+    /// # Errors
+    /// A schedd does not answer, or the pool cannot say.
+    fn jobs_on(
+        &self,
+        machines: &BTreeSet<String>,
+        deadline: Deadline,
+    ) -> Result<Vec<JobThere>, Failure> {
+        let _ = (machines, deadline);
+        Err(Failure {
+            kind: FailureKind::NotDone,
+            message: "this pool does not list jobs by machine".to_owned(),
+        })
+    }
 
     /// Whether jobs that the last observation found would run on nodes of these kinds. What is not answered in time is
     /// unknown, or missing.

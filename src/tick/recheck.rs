@@ -165,8 +165,8 @@ pub fn before_delete(
     }
     let startds = match pool.look(startd, deadline) {
         Ok(startds) => startds,
-        // A builder is no node: the answer of its cloud suffices.
-        Err(_) if *expects == Expected::NoClaim => Vec::new(),
+        // A builder is no node, and an operator has seen what is unknown: the answer of the cloud suffices.
+        Err(_) if matches!(expects, Expected::NoClaim | Expected::Requested) => Vec::new(),
         Err(failure) => return Err(unseen(failure)),
     };
     let own = own_word(pool, startd, &startds, deadline);
@@ -332,8 +332,8 @@ pub fn may_delete(
         (Expected::NoClaim, OwnWord::Is(own)) if own.claims() > 0 => claimed(own),
         (Expected::NoClaim, _) => on_builder(startd, startds),
         _ if another => contradiction(),
-        // max_lifetime_kill permits the end of its jobs.
-        (Expected::Overdue, _) => RecheckResult::AsPlanned,
+        // max_lifetime_kill or an operator permits the end of its jobs.
+        (Expected::Overdue | Expected::Requested, _) => RecheckResult::AsPlanned,
         (Expected::Drained(drain), OwnWord::Is(own)) => still_drained(drain, own),
         (Expected::Drained(drain), _) => match ad.startd() {
             Some(ad) => drained_by_ad(drain, ad, startds, own),
@@ -617,6 +617,18 @@ mod tests {
         ] {
             assert!(saved(judge(&startds)), "{why}");
         }
+    }
+
+    #[test]
+    fn a_requested_delete_needs_neither_an_ad_nor_an_idle_startd() {
+        let judge = |startds: &[StartdView], own: &OwnWord| {
+            may_delete(&Expected::Requested, &identity(), startds, own)
+        };
+        let busy = || startd(OURS, 3, None);
+        assert_eq!(judge(&[busy()], &says(busy())), RecheckResult::AsPlanned);
+        assert_eq!(judge(&[], &refuses()), RecheckResult::AsPlanned);
+        // Of another node's startd it is not known whose jobs would end.
+        assert!(saved(judge(&[startd(CONTRADICTION, 0, None)], &refuses())));
     }
 
     #[test]

@@ -172,9 +172,9 @@ pub fn prepare(directory: &Path) -> Result<(), Error> {
         Some(parent) if !parent.as_os_str().is_empty() => fs::create_dir_all(parent),
         _ => Ok(()),
     };
-    // Only the directory itself is private to this user.
+    // Others reach the history in it (docs/security.md), and list nothing else: every other file is 0600.
     let made = made.and_then(
-        |()| match fs::DirBuilder::new().mode(0o700).create(directory) {
+        |()| match fs::DirBuilder::new().mode(0o711).create(directory) {
             Err(_) if directory.is_dir() => Ok(()),
             made => made,
         },

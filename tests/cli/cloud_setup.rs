@@ -8,30 +8,30 @@ use crate::double::{Double, Line, Reply, always, once};
 use crate::harness::cloud::{self};
 use crate::harness::{Run, Site};
 
-const KEYS: &str = "/v2.1/os-keypairs";
-const GROUPS: &str = "/v2.0/security-groups";
-const RULES: &str = "/v2.0/security-group-rules";
-const GROUP_ID: &str = "265a23a1-6986-4f77-a211-cdabf33b06f8";
+pub const KEYS: &str = "/v2.1/os-keypairs";
+pub const GROUPS: &str = "/v2.0/security-groups";
+pub const RULES: &str = "/v2.0/security-group-rules";
+pub const GROUP_ID: &str = "265a23a1-6986-4f77-a211-cdabf33b06f8";
 
 /// The public key of the site, and the keypair that the recorded cloud has.
-const PUBLIC_KEY: &str =
+pub const PUBLIC_KEY: &str =
     "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIPUhVnZPOriKrXB/vStXczwVcBNnhujwr5EFqFHqe8pQ me";
 
-fn no_keys() -> Reply {
+pub fn no_keys() -> Reply {
     Reply::status(200, r#"{"keypairs": []}"#)
 }
 
-fn no_groups() -> Reply {
+pub fn no_groups() -> Reply {
     Reply::status(200, r#"{"security_groups": []}"#)
 }
 
-fn key() -> Reply {
+pub fn key() -> Reply {
     let pair = json!({"name": "ehos", "fingerprint": "aa:bb", "public_key": PUBLIC_KEY});
     Reply::status(200, &json!({"keypairs": [{"keypair": pair}]}).to_string())
 }
 
 /// The group with all rules of a default run.
-fn group() -> Reply {
+pub fn group() -> Reply {
     let rule = |family: &str, port: u16, group: Option<&str>| {
         json!({"direction": "ingress", "ethertype": family, "protocol": "tcp", "port_range_min": port,
                "port_range_max": port, "remote_group_id": group, "remote_ip_prefix": null})
@@ -104,7 +104,10 @@ fn what_is_missing_is_made_once_and_named() {
         .says("40-cloud.yaml: names keypair and security group from now on");
     assert_eq!(made(&double), 6);
     let asked = double.wait_for("POST", KEYS).json();
-    assert_eq!(asked["keypair"]["public_key"], PUBLIC_KEY);
+    assert_eq!(
+        asked["keypair"]["public_key"],
+        format!("{PUBLIC_KEY} ehos-pool=pool-1")
+    );
     let asked = double.wait_for("POST", GROUPS).json();
     assert_eq!(
         asked["security_group"],
@@ -122,6 +125,7 @@ fn what_is_missing_is_made_once_and_named() {
             .all(|rule| rule["security_group_id"] == GROUP_ID)
     );
     assert_eq!(rules[2]["remote_group_id"], GROUP_ID);
+    assert_eq!(rules[2]["description"], "rule of the ehos pool pool-1");
     assert_eq!(rules[0]["remote_ip_prefix"], "0.0.0.0/0");
 
     let file = site.path().join("ehos.d/40-cloud.yaml");
@@ -205,6 +209,30 @@ fn keys_that_will_not_do() {
         .exits(1)
         .says("there is no public key to add")
         .says("ssh-keygen");
+}
+
+#[test]
+fn what_another_pool_made_and_takes_away_with_itself_is_not_shared() {
+    let pair = json!({"name": "ehos", "fingerprint": "aa:bb",
+                      "public_key": format!("{PUBLIC_KEY} ehos-pool=pool-2")});
+    let pairs = json!({"keypairs": [{"keypair": pair}]}).to_string();
+    let groups = json!({"security_groups": [{"id": GROUP_ID, "name": "ehos", "security_group_rules": [],
+                                             "description": "servers of the ehos pool pool-2"}]});
+    let double = Double::start(cloud::script(vec![
+        always("GET", KEYS, Reply::status(200, &pairs)),
+        always("GET", GROUPS, Reply::status(200, &groups.to_string())),
+    ]));
+    let site = site(&double);
+    setup(&site, &["--dry-run"])
+        .exits(0)
+        .says("lab: would: add keypair ehos-2 (")
+        .says("lab: would: make security group ehos-2\n");
+    // What the configuration names is the choice of people.
+    let site = site.over("ehos: {key: ehos, security_groups: [ehos]}\n");
+    setup(&site, &["--dry-run"])
+        .exits(0)
+        .never_says("ehos-2")
+        .never_says("make security group");
 }
 
 #[test]

@@ -404,3 +404,56 @@ fn names_of_the_cloud_stay_text() {
         assert_eq!(value("clouds.my-farm.network"), expected);
     }
 }
+
+#[test]
+fn systemd_passes_the_secret_where_a_drop_in_is_asked_for() {
+    let double = Double::start(usual());
+    let site = laptop().set("OS_PASSWORD", PASSWORD);
+    site.write("farm-openrc.sh", &openrc(double.url()));
+    let drop_in = "etc/systemd/system/ehos.service.d/50-cloud.conf";
+    let arguments = [
+        "--openrc",
+        "farm-openrc.sh",
+        "--credential-drop-in",
+        drop_in,
+    ];
+    let run = init(&site, &arguments);
+    run.exits(0)
+        .says("systemctl daemon-reload")
+        .never_says(PASSWORD);
+    let text = fs::read_to_string(site.path().join(drop_in)).unwrap();
+    let line = text
+        .lines()
+        .find_map(|line| line.strip_prefix("LoadCredential="))
+        .unwrap();
+    let (name, secret) = line.split_once(':').unwrap();
+    // The configuration finds it by this name.
+    assert!(
+        written(&site).contains(&format!("password_file: {name}\n")),
+        "{}",
+        written(&site)
+    );
+    assert_eq!(fs::read_to_string(secret).unwrap(), format!("{PASSWORD}\n"));
+    assert_eq!(mode(&site, drop_in), 0o644);
+    assert!(!text.contains(PASSWORD), "{text}");
+
+    // Nothing is overwritten, and nothing else is written.
+    fs::remove_file(site.config()).unwrap();
+    init(&site, &arguments)
+        .exits(1)
+        .warns("50-cloud.conf: exists, and is not overwritten");
+    assert!(!site.config().exists());
+    // A name that systemd would read as something else.
+    let named = ["--name", "a b", "-o", "50%/ehos.yaml"];
+    let odd = [
+        "--openrc",
+        "farm-openrc.sh",
+        "--credential-drop-in",
+        "other.conf",
+    ];
+    fs::create_dir(site.path().join("50%")).unwrap();
+    init(&site, &[&odd[..], &named].concat())
+        .exits(1)
+        .warns("systemd cannot load a credential");
+    assert!(!site.path().join("other.conf").exists());
+}

@@ -11,10 +11,10 @@ use crate::harness::{Run, Site};
 
 /// A call of the main thread that names a file of the state directory, or has it open.
 #[derive(Debug, Clone)]
-struct Call {
-    name: String,
+pub struct Call {
+    pub name: String,
     /// The how manieth of its name.
-    number: usize,
+    pub number: usize,
     line: String,
 }
 
@@ -77,31 +77,8 @@ impl World {
     fn calls(&self) -> Vec<Call> {
         self.begin();
         self.strace("trace=%file,%desc").exits(0);
-        let state = self.site.state().display().to_string();
         let log = fs::read_to_string(self.site.path().join("strace.log")).unwrap();
-        let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
-        let mut calls = Vec::new();
-        let main = log.split_whitespace().next().unwrap();
-        for line in log.lines() {
-            let (pid, call) = line.split_once(' ').unwrap();
-            let Some((name, arguments)) = call.trim_start().split_once('(') else {
-                continue;
-            };
-            if pid != main || !name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') {
-                continue;
-            }
-            let number = counts.entry(name).or_default();
-            *number += 1;
-            // What these do leaves nothing on the disk (std asks F_GETFD in a debug build).
-            let harmless = ["close", "execve", "fcntl", "newfstatat"].contains(&name);
-            if !harmless && arguments.contains(&state) {
-                calls.push(Call {
-                    name: name.to_owned(),
-                    number: *number,
-                    line: call.to_owned(),
-                });
-            }
-        }
+        let calls = calls_in(&log, &self.site.state().display().to_string());
         assert!(calls.len() > 10, "{log}");
         calls
     }
@@ -133,8 +110,36 @@ impl World {
     }
 }
 
+/// The calls of the main thread in a log of strace that name the folder `state`, or have a file of it open.
+pub fn calls_in(log: &str, state: &str) -> Vec<Call> {
+    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+    let mut calls = Vec::new();
+    let main = log.split_whitespace().next().unwrap();
+    for line in log.lines() {
+        let (pid, call) = line.split_once(' ').unwrap();
+        let Some((name, arguments)) = call.trim_start().split_once('(') else {
+            continue;
+        };
+        if pid != main || !name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') {
+            continue;
+        }
+        let number = counts.entry(name).or_default();
+        *number += 1;
+        // What these do leaves nothing on the disk (std asks F_GETFD in a debug build).
+        let harmless = ["close", "execve", "fcntl", "newfstatat"].contains(&name);
+        if !harmless && arguments.contains(state) {
+            calls.push(Call {
+                name: name.to_owned(),
+                number: *number,
+                line: call.to_owned(),
+            });
+        }
+    }
+    calls
+}
+
 /// Whether strace is there and may do its work.
-fn strace_works() -> bool {
+pub fn strace_works() -> bool {
     let traced = Command::new("strace")
         .args([
             "-f",

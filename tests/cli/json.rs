@@ -69,6 +69,7 @@ fn reports() -> Vec<Value> {
     reports.extend(crate::cloud_setup::reports());
     let (tick, resumed) = crate::resume::report();
     reports.extend([tick, resumed]);
+    reports.extend(crate::maintenance::reports());
     reports
 }
 

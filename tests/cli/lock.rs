@@ -75,7 +75,7 @@ fn nobody_else_can_open_the_lock() {
         let path = site.state().join(name);
         fs::metadata(path).unwrap().permissions().mode() & 0o777
     };
-    assert_eq!((mode(""), mode("tick.lock")), (0o700, 0o600));
+    assert_eq!((mode(""), mode("tick.lock")), (0o711, 0o600));
     // As an earlier ehos made both.
     for (name, old) in [("", 0o755), ("tick.lock", 0o644)] {
         fs::set_permissions(site.state().join(name), fs::Permissions::from_mode(old)).unwrap();

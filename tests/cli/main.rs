@@ -15,6 +15,7 @@ mod harness;
 
 mod builders;
 mod check;
+mod check_fix;
 mod clock;
 mod cloud_setup;
 mod clouds;
@@ -39,6 +40,7 @@ mod interruption;
 mod jobs;
 mod json;
 mod lock;
+mod maintenance;
 mod master;
 mod matches;
 mod metrics;

@@ -131,6 +131,9 @@ pub fn of_everything() -> TickReport {
         "brakes": [{"brake": "schedd_unknown", "text": "", "stops_creates": false}],
         "protected": [{"cloud": cloud, "flavor": "f", "image": "i", "since": "2026-11-26T11:00:00Z", "failures": 5,
             "last_failure": "", "text": ""}],
+        "pauses": [{"since": "2026-11-26T11:00:00Z", "by": "a", "text": ""},
+            {"cloud": cloud, "since": "2026-11-26T11:00:00Z", "by": "a", "deletes": true, "text": ""}],
+        "kept": {"nodes": 2, "per_hour": 0.5, "text": ""},
         "budgets_spent": [{"cloud": null, "per_month": 1, "spent": 1, "committed": 1, "text": ""}],
         "cost": {"month": "2026-11", "per_hour": 1.25, "spent_this_month": 17.5, "clouds": [
             {"cloud": cloud, "per_hour": 1.25, "spent_this_month": 17.5}]},

@@ -126,9 +126,9 @@ fn a_flavor_of_unknown_size_is_asked_for_and_can_be_said() {
 
 /// Two jobs of a schedd's history, the newest first as condor_history prints them.
 const HISTORY: &str = r#"out|[
-out|{"ClusterId":2,"ProcId":0,"Owner":"bob","JobUniverse":5,"JobStatus":4,"QDate":1800000600,"JobStartDate":1800000700,"JobCurrentStartDate":1800000700,"CompletionDate":1800001300,"RemoteWallClockTime":600.0,"NumJobStarts":1,"RequestCpus":1,"RequestMemory":512,"RequestDisk":1024}
+out|{"ClusterId":2,"ProcId":0,"Owner":"bob","JobUniverse":5,"JobStatus":4,"QDate":1800000600,"JobStartDate":1800000700,"JobCurrentStartDate":1800000700,"CompletionDate":1800001300,"EnteredCurrentStatus":1800001300,"RemoteWallClockTime":600.0,"NumJobStarts":1,"RequestCpus":1,"RequestMemory":512,"RequestDisk":1024}
 out|,
-out|{"ClusterId":1,"ProcId":0,"Owner":"ann","JobUniverse":5,"JobStatus":4,"QDate":1800000000,"JobStartDate":1800000100,"JobCurrentStartDate":1800000100,"CompletionDate":1800000400,"RemoteWallClockTime":300.0,"NumJobStarts":1,"RequestCpus":2,"RequestMemory":512,"RequestDisk":1024}
+out|{"ClusterId":1,"ProcId":0,"Owner":"ann","JobUniverse":5,"JobStatus":4,"QDate":1800000000,"JobStartDate":1800000100,"JobCurrentStartDate":1800000100,"CompletionDate":1800000400,"EnteredCurrentStatus":1800000400,"RemoteWallClockTime":300.0,"NumJobStarts":1,"RequestCpus":2,"RequestMemory":512,"RequestDisk":1024}
 out|]
 exit=0
 "#;
@@ -157,6 +157,12 @@ fn the_site_answers_with_its_history_quotas_and_flavors_and_nothing_is_changed()
     let found: Value = run.exits(0).json();
     assert_eq!(found["workload"]["source"], "condor_history of 30 days");
     assert_eq!(found["workload"]["jobs"], 2, "{}", found["workload"]);
+    let notes = found["workload"]["notes"]["counts"].as_object().unwrap();
+    let late = notes
+        .iter()
+        .find(|(what, _)| what.starts_with("the job history begins later"));
+    let example = late.unwrap().1["example"].as_str().unwrap();
+    assert_eq!(example, "this machine: 2 jobs since 2027-01-15T08:06:40Z");
     // The cloud's m1.small has one core.
     let jobs = &found["runs"][0]["figures"]["jobs"];
     assert_eq!(

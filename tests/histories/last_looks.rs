@@ -291,6 +291,7 @@ fn exit(site: &Site) -> u8 {
         unsaved: false,
         notices: Vec::new(),
         simulated: true,
+        jobs: None,
         durations: &Default::default(),
         took: Default::default(),
         totals: Default::default(),
@@ -310,13 +311,14 @@ fn what_has_changed_is_said_and_is_no_failure() {
         unsaved: false,
         notices: Vec::new(),
         simulated: true,
+        jobs: None,
         durations: &Default::default(),
         took: Default::default(),
         totals: Default::default(),
     };
     let tick = TickReport::of(&report);
     assert!(!tick.actions.iter().any(|action| action.has_failed()));
-    let text = report::text(&tick, false);
+    let text = report::text(&tick, report::TextOptions::default());
     assert!(text.contains("skipped  delete "), "{text}");
     let json: serde_json::Value =
         serde_json::from_str(&report::json(&TickReport::of(&report), None).unwrap()).unwrap();

@@ -18,6 +18,7 @@ mod hostile_users;
 mod interrupted;
 mod last_looks;
 mod leftovers;
+mod maintenance;
 mod masters;
 mod needs;
 mod neighbour;

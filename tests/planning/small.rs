@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use scaling::action::CloudAction;
 use scaling::allocation::Allocation;
 use scaling::failure_tracking::Protected;
+use scaling::job_names::PoolJobs;
 use scaling::job_requirements::Matches;
 use scaling::leftover::Leftovers;
 use scaling::observation::{
@@ -232,7 +233,7 @@ impl Small {
                     },
                     ..NodeState::new(kind(cloud, position), &record.name, at, state.now)
                 };
-                state.nodes.insert(id, memory);
+                state.nodes.insert(id, memory.into());
                 startds.extend(startd);
                 servers.push(OwnedServer::recognise(record, CLUSTER).unwrap());
             }
@@ -296,6 +297,7 @@ impl Small {
             schedds: schedds.collect(),
             negotiator: Observed::Known(NegotiatorView::default()),
             central_managers: None,
+            jobs: PoolJobs::default(),
         };
         let observation = Observation {
             at,

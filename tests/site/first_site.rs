@@ -308,6 +308,27 @@ fn from_an_empty_project_to_a_job_that_has_run() {
     let timer = on_master("systemctl is-enabled ehos.timer; systemctl is-active ehos.timer");
     assert_eq!(timer.stdout, "disabled\ninactive\n");
 
+    step("a package in the place of the one that the deploy made");
+    let version = || on_master("dpkg-query -W -f '${Version} ${Status}' ehos").ok();
+    let deployed = concat!(env!("CARGO_PKG_VERSION"), "-0deploy install ok installed");
+    assert_eq!(version(), deployed);
+    on_master(
+        "sudo dpkg --verify ehos && dpkg -S /usr/bin/ehos /usr/lib/systemd/system/ehos@.timer",
+    )
+    .ok();
+    let package = crate::package::debian(env!("CARGO_PKG_VERSION"));
+    let answer = run(
+        &mut project.deploy(&["-o", "json", "--package", package.to_str().unwrap()]),
+        b"",
+    );
+    assert_eq!(answer.code, 0, "{answer:#?}");
+    let packaged = concat!(env!("CARGO_PKG_VERSION"), "-1 install ok installed");
+    assert_eq!(version(), packaged);
+    assert_eq!(digest("execute.yaml"), edited_there);
+    let timer = on_master("systemctl is-enabled ehos.timer; sudo ls -A /root");
+    assert!(timer.stdout.starts_with("disabled\n"), "{timer:#?}");
+    assert!(!timer.stdout.contains(".ehos-new"), "{timer:#?}");
+
     step("a tick as root is refused, and leaves nothing");
     let as_root = on_master("sudo ehos tick");
     assert_eq!(as_root.code, 74, "{as_root:#?}");

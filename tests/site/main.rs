@@ -10,6 +10,7 @@
 mod condor;
 mod crash;
 mod events;
+mod explain;
 mod faults;
 mod first;
 mod first_site;
@@ -24,6 +25,7 @@ mod monitoring;
 mod negotiation;
 mod odd_jobs;
 mod openstack;
+mod package;
 mod parallel_deletes;
 mod setup;
 mod simulate;

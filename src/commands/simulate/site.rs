@@ -38,7 +38,8 @@ pub fn jobs(args: &Simulate, config: &Config) -> anyhow::Result<(String, Workloa
     let tools = tools.of_pool(config.condor.pool.as_deref());
     let attributes = attribute_names().join(",");
     let seconds = i64::try_from(args.days.saturating_mul(86_400)).unwrap_or(i64::MAX);
-    let since = Timestamp::now().as_second().saturating_sub(seconds);
+    let now = Timestamp::now().as_second();
+    let since = now.saturating_sub(seconds);
     let mut file = tempfile::tempfile().context("no temporary file for the job history")?;
     let mut sink = BufWriter::new(&mut file);
     let schedds: Vec<Option<&str>> = match config.condor.schedds.as_slice() {
@@ -46,8 +47,10 @@ pub fn jobs(args: &Simulate, config: &Config) -> anyhow::Result<(String, Workloa
         names => names.iter().map(|name| Some(name.as_str())).collect(),
     };
     let deadline = Deadline::within(HISTORY_LIMIT);
+    let mut gaps = Vec::new();
     for schedd in schedds {
-        write_history(&tools, schedd, &attributes, since, deadline, &mut sink)?;
+        let extent = write_history(&tools, schedd, &attributes, since, deadline, &mut sink)?;
+        gaps.extend(extent.gap(since, now).map(|gap| (schedd, gap)));
     }
     sink.flush()?;
     drop(sink);
@@ -57,7 +60,12 @@ pub fn jobs(args: &Simulate, config: &Config) -> anyhow::Result<(String, Workloa
         split: false,
         seed: args.seed,
     };
-    let workload = read_from("condor_history", BufReader::new(file), &options)?;
+    let mut workload = read_from("condor_history", BufReader::new(file), &options)?;
+    for (schedd, gap) in gaps {
+        let place = schedd.unwrap_or("this machine");
+        let notes = &mut workload.notes;
+        notes.count(gap.problem(), || format!("{place}: {gap}"));
+    }
     let days = if args.days == 1 { "day" } else { "days" };
     Ok((format!("condor_history of {} {days}", args.days), workload))
 }

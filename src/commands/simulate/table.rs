@@ -51,7 +51,7 @@ impl View {
         let locale = locale.unwrap_or_default().to_ascii_lowercase();
         View {
             width: crate::commands::status::width(environment),
-            colour: crate::commands::status::colour(environment),
+            colour: environment.has_color(&std::io::stdout()),
             ascii: !(locale.contains("utf-8") || locale.contains("utf8")),
         }
     }

@@ -32,7 +32,8 @@ pub fn real<'a>(
         policy.update_interval,
         timeouts.command,
     )
-    .remembering(matches, startd_attributes(config));
+    .remembering(matches, startd_attributes(config))
+    .naming_jobs(config.show_owners);
     let mut clouds: Vec<Box<dyn Cloud + 'a>> = Vec::new();
     for settings in &config.clouds {
         let cache = token_folder.map(|folder| openstack::token_cache(folder, &settings.name));

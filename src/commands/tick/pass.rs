@@ -11,6 +11,7 @@ use log::{error, warn};
 use super::passes::Passes;
 use crate::wake;
 use report::history;
+use report::tick_report::JobSource;
 use report::{self, TickReport, TickResult};
 use scaling::action::PoolAction;
 use scaling::plan::{self, Action, Plan};
@@ -21,9 +22,6 @@ use system::rights;
 use tick::act::{Acted, act_and_listen};
 use tick::observe::observe;
 use tick::state_directory;
-
-/// Things that are done at once.
-const AT_ONCE: usize = 8;
 
 /// The share of a pass's time that looking may take: the rest is for acting.
 const LOOKING: f64 = 0.6;
@@ -91,6 +89,11 @@ impl Passes<'_> {
             unsaved: done.as_ref().is_some_and(|done| done.unsaved),
             notices,
             simulated: self.world.is_some(),
+            jobs: Some(JobSource {
+                pool: &observation.pool,
+                limits: &policy.submitter_limits,
+                shows_owners: self.config.show_owners,
+            }),
             durations: &durations,
             took: start.elapsed(),
             totals: match &done {
@@ -99,11 +102,11 @@ impl Passes<'_> {
                 _ => plan.next.totals.clone(),
             },
         };
-        let snapshot = TickReport::of(&report);
+        let mut snapshot = TickReport::of(&report);
         if self.acting {
             self.record(history::write(
                 self.directory,
-                &snapshot,
+                &mut snapshot,
                 self.config.history_days,
             ));
         }
@@ -113,7 +116,7 @@ impl Passes<'_> {
         let drained = has_drained.then_some(plan::NEXT_DRAIN_LOOK);
         Ok(Pass {
             exit: report.exit(),
-            text: report::text(&snapshot, self.levels),
+            text: report::text(&snapshot, self.text),
             snapshot,
             has_drained,
             look_again: [plan.look_again, drained].into_iter().flatten().min(),
@@ -129,9 +132,12 @@ impl Passes<'_> {
                 .context("no action: intents could not be saved")?;
         }
         // A simulated world is deterministic.
-        let at_once = if self.world.is_some() { 1 } else { AT_ONCE };
+        let max_in_flight = match self.world {
+            Some(_) => 1,
+            None => usize::try_from(self.config.max_in_flight).unwrap_or(usize::MAX),
+        };
         let Acted { outcomes, consoles } =
-            act_and_listen(self.backends, &plan.actions, at_once, self.deadline);
+            act_and_listen(self.backends, &plan.actions, max_in_flight, self.deadline);
         plan.learn_consoles(&consoles);
         if let Some(world) = self.world {
             simulation::file::save(self.directory, &locked(world))

@@ -32,8 +32,7 @@ pub struct Passes<'a> {
     /// False in a dry run.
     pub acting: bool,
     pub deadline: Deadline,
-    /// Each line for people begins with journald's level.
-    pub levels: bool,
+    pub text: report::TextOptions,
 }
 
 /// All passes of a tick.

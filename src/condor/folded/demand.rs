@@ -7,6 +7,7 @@ use super::ending::Shape;
 use super::{Folded, ONE_CORE, beyond};
 use crate::queue::concurrency_limits;
 use scaling::idle_time::{Clocks, Waiting};
+use scaling::job_names::JobIds;
 use scaling::job_requirements::{JobFault, RequirementsDigest};
 use scaling::observation::{Demand, Resources};
 
@@ -21,7 +22,8 @@ impl Folded {
             let shape = self.shapes.get(place).cloned().unwrap_or_default();
             let (deferral, limits) = (shape.deferral, shape.concurrency_limits.clone());
             let mut one = one_demand(request, shape, waiting, clocks.schedd);
-            one.example.clone_from(&idle.example);
+            one.example = idle.ids.first().map(|id| id.to_string());
+            one.job_ids.clone_from(&idle.ids);
             if deferral.is_none() {
                 demand.push(one);
                 continue;
@@ -39,6 +41,7 @@ impl Folded {
                     known.young = known.young.saturating_add(one.young);
                     known.waiting = known.waiting.max(one.waiting);
                     known.deferred = known.deferred.min(one.deferred);
+                    known.job_ids.extend(one.job_ids.iter());
                 }
                 None => {
                     minutes.insert(key, demand.len());
@@ -84,6 +87,7 @@ fn one_demand(request: Resources, shape: Shape, waiting: Waiting, now: i64) -> D
         young: waiting.young.saturating_mul(shape.nodes.max(1)),
         waiting: waiting.longest,
         example: None,
+        job_ids: JobIds::default(),
         owner: shape.owner,
         starts: shape.starts,
         concurrency_limits: concurrency_limits(&shape.concurrency_limits),

@@ -2,10 +2,10 @@
 
 use std::rc::Rc;
 
-use scaling::idle_time::IdleTimes;
+use scaling::job_names::JobId;
 use scaling::job_requirements::OwnerBound;
 
-use super::{AD_MAX, Folded, Idle, ONE_CORE, REQUEST_MAX, REQUESTS, beyond};
+use super::{AD_MAX, Folded, ONE_CORE, REQUEST_MAX, REQUESTS, beyond};
 use crate::column::LONG;
 use crate::job_ad::digest;
 use crate::odd::{OddJob, OddJobs};
@@ -84,9 +84,10 @@ impl Folded {
         let request = ONE_CORE;
         self.counted = self.counted.saturating_add(1);
         self.newest_cluster = self.newest_cluster.max(job.cluster);
-        let idle = self.jobs.entry((request, place)).or_insert_with(|| Idle {
-            times: IdleTimes::default(),
-            example: Some(format!("{}.{}", job.cluster, job.proc)),
+        let idle = self.jobs.entry((request, place)).or_default();
+        idle.ids.add(JobId {
+            cluster: job.cluster,
+            proc: job.proc,
         });
         idle.times.add(None, Some(job.cluster), 1);
     }

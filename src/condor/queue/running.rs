@@ -5,12 +5,16 @@ use std::time::Duration;
 
 use scaling::observation::RunningJobs;
 use system::deadline::Deadline;
+use tick::pool::JobThere;
 
 use super::{CONSTRAINT_MAX, HOST_MAX, Schedd};
 use crate::answer::{amount, integer, quoted, values};
 use crate::command::{Call, Tools};
 use crate::error::Error;
 use crate::{column, plain};
+
+/// More jobs of one schedd are not listed.
+const JOBS_MAX: usize = 1000;
 
 /// The machine in a job's RemoteHost.
 pub(super) const MACHINE: &str =
@@ -82,7 +86,73 @@ pub(super) fn since(
     running_on.into_iter().map(of_machine).collect()
 }
 
+/// The constraint of jobs that run on these machines, and of those of which that cannot be asked.
+fn constraints(attributes: &[&'static str], machines: &BTreeSet<String>) -> (String, String) {
+    // 2 running, 6 transferring output, 7 suspended.
+    let running = "member(unparse(JobStatus), {\"2\", \"6\", \"7\"})";
+    let plain = plain::literals(attributes.iter().copied());
+    let mut constraint = format!("{running} && {plain}");
+    let list = machines
+        .iter()
+        .map(|machine| quoted(machine))
+        .collect::<Vec<_>>()
+        .join(", ");
+    let mut odd = format!("{running} && ({plain}) =!= true");
+    if list.len() <= CONSTRAINT_MAX {
+        let there = format!(
+            "member({MACHINE}, {{{list}}}) || member(split({MACHINE}, \".\")[0], {{{list}}})"
+        );
+        constraint.push_str(&format!(" && ({there})"));
+        let host = plain::literals(["RemoteHost"].into_iter());
+        odd.push_str(&format!(" && (({there}) =?= true || ({host}) =!= true)"));
+    }
+    (constraint, odd)
+}
+
 impl Schedd {
+    /// The running jobs on these machines, with their owners.
+    pub fn jobs_on(
+        &self,
+        tools: &Tools,
+        machines: &BTreeSet<String>,
+        deadline: Deadline,
+    ) -> Result<Vec<JobThere>, Error> {
+        let (constraint, odd) = constraints(&["RemoteHost", "Owner"], machines);
+        let mut args = self.args();
+        let host = column::text("RemoteHost", HOST_MAX);
+        let owner = column::text("Owner", HOST_MAX);
+        let id = "strcat(ClusterId, \".\", ProcId)";
+        args.extend(["-constraint", &constraint, "-af:t", &host, &owner, id]);
+        let about = self.about();
+        let call = Call::new("condor_q", &args, &about);
+        let there = |id: &str, owner: &str, machine: &str| JobThere {
+            schedd: self.name.clone(),
+            id: id.to_owned(),
+            owner: Some(owner.to_owned()).filter(|owner| !owner.is_empty()),
+            machine: Some(machine.to_owned()).filter(|machine| !machine.is_empty()),
+        };
+        let mut found: Vec<JobThere> = Vec::new();
+        if self.has(tools, &odd, deadline)? {
+            found.push(there("unknown", "", ""));
+        }
+        tools.run(&call, deadline, found, |found, line| {
+            if line.is_empty() {
+                return Ok(());
+            }
+            let job = match values(line) {
+                Ok([host, owner, id]) => {
+                    let machine = host.rsplit_once('@').map_or("", |(_, machine)| machine);
+                    there(id, owner, machine)
+                }
+                Err(_) => there("unknown", "", ""),
+            };
+            if found.len() < JOBS_MAX {
+                found.push(job);
+            }
+            Ok(())
+        })
+    }
+
     /// Whether a job runs on this machine.
     pub fn has_job_on(
         &self,
@@ -108,24 +178,7 @@ impl Schedd {
             .iter()
             .map(|machine| (machine.to_ascii_lowercase(), machine))
             .collect();
-        // 2 running, 6 transferring output, 7 suspended.
-        let running = "member(unparse(JobStatus), {\"2\", \"6\", \"7\"})";
-        let plain = plain::literals(RunningJob::ATTRIBUTES.into_iter());
-        let mut constraint = format!("{running} && {plain}");
-        let list = silent
-            .iter()
-            .map(|machine| quoted(machine))
-            .collect::<Vec<_>>()
-            .join(", ");
-        let mut odd = format!("{running} && ({plain}) =!= true");
-        if list.len() <= CONSTRAINT_MAX {
-            let there = format!(
-                "member({MACHINE}, {{{list}}}) || member(split({MACHINE}, \".\")[0], {{{list}}})"
-            );
-            constraint.push_str(&format!(" && ({there})"));
-            let host = plain::literals(["RemoteHost"].into_iter());
-            odd.push_str(&format!(" && (({there}) =?= true || ({host}) =!= true)"));
-        }
+        let (constraint, odd) = constraints(&RunningJob::ATTRIBUTES, silent);
         let mut args = self.args();
         let host = column::text("RemoteHost", HOST_MAX);
         args.extend(["-constraint", &constraint, "-af:t", &host]);

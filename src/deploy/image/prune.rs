@@ -72,7 +72,7 @@ pub fn decisions(
             PruneDecision::InUse(*servers)
         } else if image.image().protected {
             PruneDecision::Protected
-        } else if !matches!(image.image().visibility.as_str(), "" | "private") {
+        } else if image.is_shared() {
             PruneDecision::Shared
         } else if ages.iter().any(|kept| kept.image().id == image.image().id) {
             PruneDecision::Newest

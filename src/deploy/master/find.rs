@@ -134,6 +134,11 @@ pub fn no_other(config: &Config, here: &str, proof: &Proof) -> anyhow::Result<()
     Ok(())
 }
 
+/// Whether ehos ticks on this central manager.
+pub(crate) fn is_ready(record: &ServerRecord) -> bool {
+    !record.deleting && record.metadata.contains_key(METADATA_READY)
+}
+
 /// Whether the cloud of `session` has a central manager of this pool on which ehos ticks.
 ///
 /// # Errors
@@ -144,8 +149,7 @@ pub fn has_ready_master(
     deadline: Deadline,
 ) -> Result<bool, openstack::Error> {
     let masters = masters(session, cluster, deadline)?;
-    let mut records = masters.iter().map(OwnedServer::record);
-    Ok(records.any(|record| !record.deleting && record.metadata.contains_key(METADATA_READY)))
+    Ok(masters.iter().any(|master| is_ready(master.record())))
 }
 
 /// The one server of this pool that is its central manager.

@@ -7,7 +7,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::Serialize;
 
 use super::conffile::{self, Brought, Care, Occasion};
-use crate::ssh::quoted;
+use super::package;
 use config::{Config, export};
 use system::environment::Environment;
 use userdata::builtin_templates;
@@ -29,13 +29,19 @@ macro_rules! shared {
 }
 
 /// What a package would put there too: its path and its text.
-const SHARED: [(&str, &str); 9] = shared![
+const SHARED: [(&str, &str); 15] = shared![
     "/usr/lib/sysusers.d/ehos.conf" from "systemd/ehos.sysusers",
+    "/usr/lib/tmpfiles.d/ehos.conf" from "systemd/ehos.tmpfiles",
     "/usr/lib/systemd/system/ehos.service" from "systemd/ehos.service",
     "/usr/lib/systemd/system/ehos.timer" from "systemd/ehos.timer",
     "/usr/lib/systemd/system/ehos.path" from "systemd/ehos.path",
     "/usr/lib/systemd/system/ehos-soon.service" from "systemd/ehos-soon.service",
     "/usr/lib/systemd/system/ehos-frontend.service" from "systemd/ehos-frontend.service",
+    "/usr/lib/systemd/system/ehos@.service" from "systemd/ehos@.service",
+    "/usr/lib/systemd/system/ehos@.timer" from "systemd/ehos@.timer",
+    "/usr/lib/systemd/system/ehos@.path" from "systemd/ehos@.path",
+    "/usr/lib/systemd/system/ehos-soon@.service" from "systemd/ehos-soon@.service",
+    "/usr/lib/systemd/system/ehos-frontend@.service" from "systemd/ehos-frontend@.service",
     "/usr/share/ehos/base.yaml" from "configs/base.yaml",
     "/usr/share/ehos/master.yaml" from "configs/master.yaml",
     "/usr/share/ehos/execute.yaml" from "configs/execute.yaml",
@@ -46,6 +52,8 @@ const SHARED: [(&str, &str); 9] = shared![
 pub enum Program {
     /// This file, sent over.
     File(PathBuf),
+    /// This .deb or .rpm, sent over.
+    PackageFile(PathBuf),
     /// An address from which the master loads it: a .deb, a .rpm, or the program itself.
     Package {
         url: String,
@@ -55,26 +63,42 @@ pub enum Program {
 }
 
 impl Program {
-    /// The package of this address and checksum, else this file, else the program that runs here.
+    /// The package of this file, or of this address and checksum; else the program of this file, or the one that runs here.
     ///
     /// # Errors
-    /// When there is no such file.
+    /// When there is no such file, or an address has no checksum.
     pub fn new(
-        package: Option<(&String, &String)>,
+        package: Option<&str>,
+        sha256: Option<&str>,
         binary: Option<&Path>,
         environment: &Environment,
     ) -> anyhow::Result<Program> {
-        let binary = binary.map(|file| environment.working_directory.join(file));
-        match (package, binary) {
-            (Some((url, sha256)), _) => Ok(Program::Package {
-                url: url.clone(),
-                sha256: sha256.clone(),
-            }),
-            (None, None) => Ok(Program::File(PathBuf::from("/proc/self/exe"))),
-            (None, Some(file)) if file.is_file() => Ok(Program::File(file)),
-            (None, Some(file)) => {
-                anyhow::bail!("--binary {}: there is no such file", file.display())
+        let there = |flag: &str, file: &Path| {
+            let file = environment.path(file);
+            match file.is_file() {
+                true => Ok(file),
+                false => anyhow::bail!("{flag} {}: there is no such file", file.display()),
             }
+        };
+        match (package, sha256, binary) {
+            (Some(url), Some(sha256), _) if url.contains("://") => Ok(Program::Package {
+                url: url.to_owned(),
+                sha256: sha256.to_owned(),
+            }),
+            (Some(url), None, _) if url.contains("://") => {
+                anyhow::bail!("--package {url}: an address needs a checksum; add --sha256")
+            }
+            (Some(file), _, _) if package::kind(file).is_none() => {
+                anyhow::bail!(
+                    "--package {file}: neither a .deb nor an .rpm; give a program with --binary"
+                )
+            }
+            (Some(_), Some(_), _) => {
+                anyhow::bail!("--sha256: is for an address; a file is sent as it is")
+            }
+            (Some(file), None, _) => Ok(Program::PackageFile(there("--package", Path::new(file))?)),
+            (None, _, None) => Ok(Program::File(PathBuf::from("/proc/self/exe"))),
+            (None, _, Some(file)) => Ok(Program::File(there("--binary", file)?)),
         }
     }
 }
@@ -174,8 +198,11 @@ fn work(
     main: String,
     proof: Option<SecretString>,
 ) -> Vec<Work> {
-    let is_packaged =
-        matches!(program, Program::Package { url, .. } if package_kind(url).is_some());
+    let is_packaged = match program {
+        Program::File(_) => false,
+        Program::PackageFile(_) => true,
+        Program::Package { url, .. } => package::kind(url).is_some(),
+    };
     let mut work = Vec::new();
     if !is_packaged {
         work.extend(SHARED.map(|(path, text)| {
@@ -194,8 +221,15 @@ fn work(
                 Care::Replace,
             )
         }
-        Program::Package { url, sha256 } => download(url, sha256),
+        Program::PackageFile(here) => {
+            let content = Content::Local(here.clone());
+            file(package::place(here), "600", ROOT, content, Care::Replace)
+        }
+        Program::Package { url, sha256 } => package::download(url, sha256),
     });
+    if let Program::PackageFile(here) = program {
+        work.push(package::sent(here));
+    }
     if !is_packaged {
         work.push(script(
             "ehos",
@@ -204,6 +238,7 @@ fn work(
              mv -f /usr/bin/ehos.new-version /usr/bin/ehos; echo \"$said\"",
             "give a program that runs there with --binary FILE (built for its architecture and C library)",
         ));
+        work.push(package::pack(SHARED.iter().map(|(path, _)| *path)));
     }
     work.push(script(
         "the user ehos",
@@ -246,10 +281,12 @@ fn work(
 /// ever run there, as when a deploy was interrupted between the mark and the timer.
 pub fn timer(occasion: Occasion) -> Script {
     let text = match occasion {
-        Occasion::First => format!("set -e\nsystemctl enable --now ehos.timer >&2\n{TIMER}"),
+        Occasion::First => {
+            format!("set -e\nsystemctl enable --now ehos.timer >&2\n{PAGE}\n{TIMER}")
+        }
         Occasion::Again => {
             format!(
-                "set -e\n[ -e {STATE} ] || systemctl enable --now ehos.timer >&2\n{PATH}\n{TIMER}"
+                "set -e\n[ -e {STATE} ] || {{ systemctl enable --now ehos.timer >&2; {PAGE}; }}\n{PATH}\n{TIMER}"
             )
         }
         Occasion::DryRun => TIMER.to_owned(),
@@ -260,6 +297,9 @@ pub fn timer(occasion: Occasion) -> Script {
         remedy: "look at `systemctl status ehos.timer` there",
     }
 }
+
+/// The page listens on the loopback address, and starts when the first tick has created its token.
+const PAGE: &str = "systemctl enable --now ehos-frontend.service >&2 || true";
 
 /// A timer that runs has started the units that it wanted then: a first ehos.path is started here. One that is masked stays so.
 const PATH: &str = "if systemctl is-active --quiet ehos.timer; then systemctl try-restart ehos.path >&2 || true; systemctl start ehos.path >&2 || true; fi";
@@ -334,40 +374,12 @@ fn file(
     })
 }
 
-fn script(what: &'static str, text: &str, remedy: &'static str) -> Work {
+pub(super) fn script(what: &'static str, text: &str, remedy: &'static str) -> Work {
     Work::Script(Script {
         what,
         text: text.to_owned(),
         remedy,
     })
-}
-
-/// How a package of this address is installed.
-fn package_kind(url: &str) -> Option<&'static str> {
-    let path = url.split(['?', '#']).next().unwrap_or(url);
-    if path.ends_with(".deb") {
-        Some("deb")
-    } else if path.ends_with(".rpm") {
-        Some("rpm")
-    } else {
-        None
-    }
-}
-
-/// Loads a package there, and installs it when its checksum is right.
-fn download(url: &str, sha256: &str) -> Work {
-    let text = format!(
-        "kind={}; url={}; sum={}\n{}",
-        package_kind(url).unwrap_or("bin"),
-        quoted(url),
-        quoted(&sha256.to_ascii_lowercase()),
-        include_str!("scripts/download.sh")
-    );
-    script(
-        "the package",
-        &text,
-        "check --package and --sha256, and that the master reaches the address",
-    )
 }
 
 #[cfg(test)]
@@ -418,16 +430,23 @@ mod tests {
     fn what_is_there_afterwards_and_in_which_order() {
         insta::assert_snapshot!(told(&all(&binary())).join("\n"), @r"
         644 root /usr/lib/sysusers.d/ehos.conf
+        644 root /usr/lib/tmpfiles.d/ehos.conf
         644 root /usr/lib/systemd/system/ehos.service
         644 root /usr/lib/systemd/system/ehos.timer
         644 root /usr/lib/systemd/system/ehos.path
         644 root /usr/lib/systemd/system/ehos-soon.service
         644 root /usr/lib/systemd/system/ehos-frontend.service
+        644 root /usr/lib/systemd/system/ehos@.service
+        644 root /usr/lib/systemd/system/ehos@.timer
+        644 root /usr/lib/systemd/system/ehos@.path
+        644 root /usr/lib/systemd/system/ehos-soon@.service
+        644 root /usr/lib/systemd/system/ehos-frontend@.service
         644 root /usr/share/ehos/base.yaml
         644 root /usr/share/ehos/master.yaml
         644 root /usr/share/ehos/execute.yaml
         755 root /usr/bin/ehos.new-version
         (ehos)
+        (the package of what was brought)
         (the user ehos)
         644 root /etc/ehos/lab.pem
         640 ehos /etc/ehos/lab.password
@@ -436,11 +455,14 @@ mod tests {
         (who may read what)
         (the check of its configuration)
         ");
-        let packaged = told(&all(&package("https://example.org/ehos_1_amd64.deb?x=1")));
-        assert!(
-            !packaged.iter().any(|work| work.contains("/usr/")),
-            "{packaged:?}"
-        );
+        let sent = Program::PackageFile(PathBuf::from("/here/ehos_1_amd64.deb"));
+        for program in [package("https://example.org/ehos_1_amd64.deb?x=1"), sent] {
+            let packaged = told(&all(&program));
+            assert!(
+                !packaged.iter().any(|work| work.contains("/usr/")),
+                "{packaged:?}"
+            );
+        }
         let plain = told(&all(&package("https://example.org/ehos")));
         assert!(
             plain.iter().any(|work| work.contains("ehos.timer")),
@@ -471,6 +493,7 @@ mod tests {
             binary(),
             package("https://example.org/it's.rpm"),
             package("https://example.org/x"),
+            Program::PackageFile(PathBuf::from("/here/x.rpm")),
         ];
         for program in programs {
             for work in all(&program) {

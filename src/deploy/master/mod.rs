@@ -26,6 +26,7 @@ pub mod install;
 mod installer;
 mod known_hosts;
 mod login;
+mod package;
 pub mod report;
 pub mod spec;
 mod step;

@@ -10,6 +10,9 @@ use super::{DeployOptions, DeployPreview, Deployed, InstallPreview, Installed};
 use system::exit::Exit;
 use system::plain::line;
 
+/// Prints the address of the page there.
+const PAGE_ADDRESS: &str = "sudo -u ehos ehos frontend --url --state-dir /var/lib/ehos \\; cat";
+
 /// A deploy that would be done.
 pub struct DeployPlan<'p> {
     /// What would be asked for.
@@ -194,6 +197,12 @@ impl DeployReport<'_> {
         )
     }
 
+    /// How to reach the page of this central manager, which listens there on the loopback address.
+    fn tunnel(&self) -> String {
+        self.login()
+            .replacen("ssh", "ssh -L 5000:127.0.0.1:5000", 1)
+    }
+
     /// For people.
     pub fn text(&self) -> String {
         let Deployed {
@@ -237,6 +246,8 @@ impl DeployReport<'_> {
              condor_submit\n\
              what ehos does:  journalctl -fu ehos\n",
         );
+        text.push_str(&line!("the page:        {} {PAGE_ADDRESS}", self.tunnel()));
+        text.push_str("                 (it prints the address to open in a browser here)\n");
         text
     }
 
@@ -264,7 +275,7 @@ impl DeployReport<'_> {
             "addresses": self.addresses(), "floating_ip": floating_ip, "address": ssh.address, "user": ssh.user(),
             "login": self.login(), "ehos": version,
             "tick": {"exit": tick_exit, "text": tick}, "files": files,
-            "timer": timer,
+            "timer": timer, "page": format!("{} {PAGE_ADDRESS}", self.tunnel()),
             "notices": self.notices(),
         })
     }

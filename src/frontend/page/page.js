@@ -446,9 +446,19 @@ function pairs(parent, rows) {
     });
 }
 
+// The requests of operators, unless the reason names them.
+function requestsOf({ requests = {}, reason }) {
+  const { keep, drain_request: drain, delete_request: gone } = requests;
+  return [
+    keep && reason !== 'kept' && `kept by ${keep.by}${keep.until ? ` until ${keep.until}` : ''}`,
+    drain && !String(reason).startsWith('drain_request') && `drain requested by ${drain.by}`,
+    gone && reason !== 'delete_requested' && `delete requested by ${gone.by}`,
+  ].filter(Boolean);
+}
+
 function drawNode(node, name) {
   say($('node-heading'), node?.name || name);
-  say($('node-why'), node?.text ?? 'It is not among the nodes of the last tick.');
+  say($('node-why'), node ? [node.text, ...requestsOf(node)].join('; ') : 'It is not among the nodes of the last tick.');
   if (!node) return pairs($('node-pairs'), []);
   const { server = {}, startd } = node;
   pairs($('node-pairs'), [

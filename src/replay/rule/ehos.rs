@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use scaling::action::{CloudAction, Done, Failure, FailureKind, Intent, PoolAction};
+use scaling::job_names::PoolJobs;
 use scaling::job_requirements::Matches;
 use scaling::leftover::Leftovers;
 use scaling::next_pass::{self, LastPass, NextPass};
@@ -180,6 +181,7 @@ impl Ehos {
                 schedds: BTreeMap::from([(SCHEDD.to_owned(), Observed::Known(schedd(site)))]),
                 negotiator: Observed::Known(NegotiatorView::default()),
                 central_managers: None,
+                jobs: PoolJobs::default(),
             },
             clouds,
             matches: Matches::default(),

@@ -17,14 +17,15 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 
 use scaling::observation::Resources;
 
+use super::requirements::beyond_size;
 use super::{Builder, JOBS_MAX, JobClass, Notes, RUNS_MAX, Seconds};
 
+/// An ad whose end is missing.
+pub(super) const CUT_OFF: &str = "cut off at the end of the file: left out";
 /// Most machines of a job of the parallel universe. More are an error of the ad.
 const MACHINES_MAX: u64 = 10_000;
 /// Larger amounts are errors of the ad: 1 PiB, in KiB.
 const AMOUNT_MAX: f64 = (1_u64 << 40) as f64;
-/// Longest name of an owner or of an accounting group.
-const NAME_MAX: usize = 200;
 
 macro_rules! attributes {
     ($($name:ident),* $(,)?) => {
@@ -52,6 +53,7 @@ attributes!(
     ClusterId,
     ProcId,
     QDate,
+    Requirements,
     JobMaterializeDate,
     JobMaterializeDigestFile,
     JobStatus,
@@ -113,7 +115,9 @@ impl Attribute {
 pub(super) enum Value {
     Number(f64),
     Text(String),
-    /// An expression, or another type.
+    /// An expression.
+    Expression(String),
+    /// Another type.
     Other,
 }
 
@@ -227,19 +231,18 @@ impl Ad {
             Ok(job) => job,
             Err(problem) => return notes.leave_out(problem, example),
         };
-        let machines = match self.number(Attribute::JobUniverse) {
-            Some(11.0) => {
-                notes.count("parallel universe: one job for each machine", example);
-                self.count(Attribute::MinHosts).clamp(1, MACHINES_MAX)
-            }
-            _ => 1,
-        };
+        let machines = self.machines(notes, &example);
         notes.added += machines - 1;
         let class = JobClass {
             owner: self.owner(notes, &example),
             accounting_group: self.accounting_group(),
             request: self.request(notes, &example).rounded(),
         };
+        if let Some(Value::Expression(requirements)) = self.get(Attribute::Requirements)
+            && let Some(attribute) = beyond_size(requirements)
+        {
+            builder.requires(attribute, example);
+        }
         for _ in 0..machines {
             match run {
                 Run::Ran(runs) => {
@@ -249,6 +252,21 @@ impl Ad {
                 Run::Unstarted { removed } => builder.add_unstarted(submitted, removed, &class),
             }
         }
+    }
+
+    fn machines(&self, notes: &mut Notes, example: &impl Fn() -> String) -> u64 {
+        if self.number(Attribute::JobUniverse) != Some(11.0) {
+            return 1;
+        }
+        notes.count("parallel universe: one job for each machine", example);
+        let machines = self.count(Attribute::MinHosts);
+        if machines > MACHINES_MAX {
+            let what = format!(
+                "parallel universe: more than {MACHINES_MAX} machines, {MACHINES_MAX} assumed"
+            );
+            notes.count(&what, example);
+        }
+        machines.clamp(1, MACHINES_MAX)
     }
 
     /// Source: HTCondor manual, `JobUniverse`.
@@ -448,7 +466,7 @@ impl Ad {
             .text(Attribute::Owner)
             .or_else(|| Some(user?.split('@').next().unwrap_or_default()));
         match owner {
-            Some(owner) => name(owner),
+            Some(owner) => owner.to_owned(),
             None => {
                 notes.count("no Owner: unknown", example);
                 "unknown".to_owned()
@@ -462,7 +480,7 @@ impl Ad {
             let (group, _) = self.text(Attribute::AccountingGroup)?.rsplit_once('.')?;
             Some(group)
         });
-        group.map(name)
+        group.map(str::to_owned)
     }
 
     fn amount(&self, attribute: Attribute) -> Option<f64> {
@@ -476,7 +494,8 @@ impl Ad {
         let provisioned = |attribute, request| {
             let amount = positive(self.amount(attribute));
             // Only an expression shows that the slot was made for it: a static slot may be larger than the job.
-            amount.filter(|_| self.get(request) == Some(&Value::Other))
+            let is_expression = matches!(self.get(request), Some(Value::Expression(_)));
+            amount.filter(|_| is_expression)
         };
         let mut request = |attribute, from: &[(&str, Option<f64>)], assumed: (&str, f64)| {
             if let Some(amount) = self.amount(attribute) {
@@ -487,6 +506,7 @@ impl Ad {
                 .map_or("", |(_, name)| name);
             let problem = match self.get(attribute) {
                 None => format!("no {name}"),
+                Some(Value::Number(_)) => format!("{name} is negative or more than 2^40"),
                 Some(_) => format!("{name} is an expression"),
             };
             let found = from
@@ -526,10 +546,6 @@ impl Ad {
             },
         }
     }
-}
-
-fn name(text: &str) -> String {
-    text.chars().take(NAME_MAX).collect()
 }
 
 impl Known {

@@ -7,7 +7,7 @@ use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
-use super::ad::{Ad, Attribute, Known, Value};
+use super::ad::{Ad, Attribute, CUT_OFF, Known, Value};
 use super::input::Source;
 use super::read::Calendar;
 use super::{Builder, WorkloadError};
@@ -45,10 +45,8 @@ pub(super) fn read(
         source.consume(used);
     }
     if scanner.depth > 0 {
-        builder.notes.records += 1;
-        let what = "cut off at the end of the file: left out";
         let example = || format!("{place}:{}", scanner.started_at);
-        builder.notes.leave_out(what, example);
+        builder.notes.lose(CUT_OFF, example);
     } else if scanner.open_lists > 0 {
         let what = "the file ends before its list of ads does";
         builder.notes.count(what, || place.clone());
@@ -70,10 +68,7 @@ fn add(
     };
     match ad {
         Ok(ad) => ad.add(known, builder, example),
-        Err(problem) => {
-            builder.notes.records += 1;
-            builder.notes.leave_out(problem, example);
-        }
+        Err(problem) => builder.notes.lose(problem, example),
     }
 }
 
@@ -344,9 +339,12 @@ impl<'de> Visitor<'de> for ValueVisitor {
 
     fn visit_str<E>(self, text: &str) -> Result<JsonValue, E> {
         // How HTCondor writes expressions.
-        Ok(JsonValue(Some(match text.starts_with("/Expr(") {
-            true => Value::Other,
-            false => Value::Text(text.to_owned()),
+        Ok(JsonValue(Some(match text.strip_prefix("/Expr(") {
+            Some(inner) => {
+                let inner = inner.strip_suffix(")/").unwrap_or(inner);
+                Value::Expression(inner.to_owned())
+            }
+            None => Value::Text(text.to_owned()),
         })))
     }
 

@@ -3,7 +3,7 @@
 //! An ad of the history file ends with a banner (`*** Offset = 0 ClusterId = 1 …`), one of `condor_history -long` with an empty
 //! line. Source: HTCondor 23.9.6; manual, condor_history(1).
 
-use super::ad::{Ad, Attribute, Known, Value};
+use super::ad::{Ad, Attribute, CUT_OFF, Known, Value};
 use super::input::{Line, Source};
 use super::read::Calendar;
 use super::{Builder, WorkloadError};
@@ -36,9 +36,8 @@ pub(super) fn read(
             match banner.map(<[u8]>::trim_ascii_start) {
                 // Each start of a job and each transfer of files has an ad of its own in the history of epochs.
                 Some(banner) if !banner.starts_with(b"Offset") => {
-                    builder.notes.records += 1;
                     let what = "ad of one run or transfer (epoch history): left out";
-                    builder.notes.leave_out(what, example);
+                    builder.notes.lose(what, example);
                 }
                 _ => ad.add(known, builder, example),
             }
@@ -62,11 +61,7 @@ pub(super) fn read(
     }
     if !ad.is_empty() {
         match has_banners || !source.is_line_whole() {
-            true => {
-                builder.notes.records += 1;
-                let what = "cut off at the end of the file: left out";
-                builder.notes.leave_out(what, || place.clone());
-            }
+            true => builder.notes.lose(CUT_OFF, || place.clone()),
             false => ad.add(known, builder, || place.clone()),
         }
     }
@@ -88,23 +83,24 @@ pub(super) fn value_of(text: &[u8]) -> Option<Value> {
     if text.eq_ignore_ascii_case(b"undefined") || text.is_empty() {
         return None;
     }
+    let expression = || Value::Expression(String::from_utf8_lossy(text).into_owned());
     let Some(rest) = text.strip_prefix(b"\"") else {
         // `inf` and `nan` are names here.
         let is_number = text
             .first()
             .is_some_and(|c| c.is_ascii_digit() || b"+-.".contains(c));
-        let text = std::str::from_utf8(text).ok().filter(|_| is_number);
-        let number = text.and_then(|text| text.parse().ok());
-        return Some(number.map_or(Value::Other, Value::Number));
+        let number = std::str::from_utf8(text).ok().filter(|_| is_number);
+        let number = number.and_then(|text| text.parse().ok());
+        return Some(number.map_or_else(expression, Value::Number));
     };
     let Some(inner) = rest.strip_suffix(b"\"") else {
-        return Some(Value::Other);
+        return Some(expression());
     };
     let inner = String::from_utf8_lossy(inner);
     // `"a" + "b"` is an expression.
     let plain = inner.replace("\\\"", "");
     match plain.contains('"') {
-        true => Some(Value::Other),
+        true => Some(expression()),
         false => Some(Value::Text(
             inner.replace("\\\"", "\"").replace("\\\\", "\\"),
         )),

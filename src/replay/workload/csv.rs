@@ -19,7 +19,7 @@ use std::io::{self, Write};
 use jiff::Timestamp;
 use scaling::observation::Resources;
 
-use super::input::{Line, Source, excerpt};
+use super::input::{Source, excerpt};
 use super::read::Calendar;
 use super::{Builder, JobClass, NEVER, RUNS_MAX, Seconds, Workload, WorkloadError};
 
@@ -62,21 +62,12 @@ pub(super) fn read(
     builder: &mut Builder,
 ) -> Result<Option<Calendar>, WorkloadError> {
     let place = source.place.clone();
-    let columns = loop {
-        match source.next_line()? {
-            Some((_, Line::Text(text))) if text.trim_ascii().is_empty() => {}
-            Some((number, Line::Text(text))) => break header(text, &format!("{place}:{number}"))?,
-            Some((number, Line::TooLong)) => break header(b"", &format!("{place}:{number}"))?,
-            None => return Ok(None),
-        }
+    let Some((number, text)) = source.next_record()? else {
+        return Ok(None);
     };
+    let columns = header(text, &format!("{place}:{number}"))?;
     let mut calendar = None;
-    while let Some((number, line)) = source.next_line()? {
-        let text = match line {
-            Line::Text(text) if text.trim_ascii().is_empty() => continue,
-            Line::Text(text) => text,
-            Line::TooLong => &[],
-        };
+    while let Some((number, text)) = source.next_record()? {
         builder.notes.records += 1;
         let row = match Row::parse(text, &columns, calendar) {
             Ok(row) => row,

@@ -13,7 +13,7 @@ use jiff::Timestamp;
 use scaling::observation::Resources;
 use serde::Deserialize;
 
-use super::input::{Line, Source, excerpt};
+use super::input::{Source, excerpt};
 use super::read::Calendar;
 use super::{Builder, JOBS_MAX, JobClass, RUNS_MAX, Seconds, WorkloadError};
 
@@ -87,12 +87,7 @@ pub(super) fn read(
     ticks.place.clone_from(&place);
     let what = "estimated from the idle and running jobs of each tick: owners, requests and run times are means";
     builder.notes.count(what, || place.clone());
-    while let Some((number, line)) = source.next_line()? {
-        let text = match line {
-            Line::Text(text) if text.trim_ascii().is_empty() => continue,
-            Line::Text(text) => text,
-            Line::TooLong => b"",
-        };
+    while let Some((number, text)) = source.next_record()? {
         let example = || format!("{place}:{number}");
         let record = match serde_json::from_slice::<Record>(text) {
             Ok(record) => record,

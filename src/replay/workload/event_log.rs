@@ -217,9 +217,8 @@ impl Reader<'_> {
         let Event { code, job, at, .. } = event;
         let notes = &mut self.builder.notes;
         if self.open.len() >= OPEN_MAX && !self.open.contains_key(&job) && matches!(code, 0 | 1) {
-            notes.records += 1;
             let what = format!("more than {OPEN_MAX} unfinished jobs: left out");
-            return notes.leave_out(&what, || event.example());
+            return notes.lose(&what, || event.example());
         }
         match code {
             0 => {

@@ -115,6 +115,20 @@ impl<'a> Source<'a> {
         Ok(Some((self.number, Line::Text(&self.line))))
     }
 
+    /// The next line that is not blank and its number, without one that is too long: such a line is empty; none at the end.
+    pub(super) fn next_record(&mut self) -> Result<Option<(u64, &[u8])>, WorkloadError> {
+        loop {
+            let (number, is_blank) = match self.next_line()? {
+                Some((number, Line::Text(text))) => (number, text.trim_ascii().is_empty()),
+                Some((number, Line::TooLong)) => (number, false),
+                None => return Ok(None),
+            };
+            if !is_blank {
+                return Ok(Some((number, &self.line)));
+            }
+        }
+    }
+
     /// The bytes that are next; none at the end.
     pub(super) fn chunk(&mut self) -> Result<&[u8], WorkloadError> {
         // Asked twice, since the borrow of an answer that is returned lasts.

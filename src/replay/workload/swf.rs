@@ -6,7 +6,7 @@
 
 use scaling::observation::Resources;
 
-use super::input::{Line, Source, excerpt};
+use super::input::{Source, excerpt};
 use super::read::{Calendar, ReadOptions};
 use super::{Builder, JobClass, Notes, RUNS_MAX, Seconds, WorkloadError};
 
@@ -37,12 +37,7 @@ pub(super) fn read(
 ) -> Result<Option<Calendar>, WorkloadError> {
     let mut start = None;
     let place = source.place.clone();
-    while let Some((number, line)) = source.next_line()? {
-        let text = match line {
-            Line::Text(text) if text.trim_ascii().is_empty() => continue,
-            Line::Text(text) => text,
-            Line::TooLong => &[],
-        };
+    while let Some((number, text)) = source.next_record()? {
         if let Some(header) = text.strip_prefix(b";") {
             if start.is_none() {
                 start = start_time(header);

@@ -378,6 +378,110 @@ fn a_line_without_end_is_counted_within_bounded_memory() {
 }
 
 #[test]
+fn absurd_requests_and_long_names_are_counted_and_bounded() {
+    let ad = |number: u32, more: &str| {
+        format!(
+            "ClusterId = 1\nProcId = {number}\nQDate = 1795900000\nJobStatus = 4\nRemoteWallClockTime = 60.0\n{more}\n\n"
+        )
+    };
+    let long = "x".repeat(5000);
+    let ads = [
+        ad(0, "RequestCpus = 1e12\nOwner = \"a\""),
+        ad(1, "RequestCpus = -3\nOwner = \"a\""),
+        ad(2, "RequestMemory = 1e10\nRequestCpus = 1\nOwner = \"a\""),
+        ad(3, &format!("RequestCpus = 1\nOwner = \"{long}\"")),
+        ad(
+            4,
+            "JobUniverse = 11\nMinHosts = 100000\nRequestCpus = 1\nOwner = \"a\"",
+        ),
+    ];
+    let swf = "1 0 -1 83 2 -1 -1 -1 -1 9e17 1 1 -1 -1 1 -1 -1 -1\n2 0 -1 83 1 -1 -1 -1 -1 -1 1 1 -1 -1 1 -1 -1 -1\n";
+    let csv = format!(
+        "submitted,runs,cpus,memory_mb,disk_mb,gpus,owner\n0,60,18446744073709551615,,,,a\n0,60,,,18446744073709551615,,a\n0,60,,,,9999999,a\n0,60,2,,,,{long}\n"
+    );
+    let events = EVENTS
+        .replace("Cpus", "Memory (MB)")
+        .replace(" 1\n", " 1e300\n");
+    let what = "requests more than 1048576 cores or GPUs, or 1 PiB: left out";
+    for (text, left_out) in [
+        (ads.concat(), 2),
+        (swf.to_owned(), 1),
+        (csv, 3),
+        (events, 0),
+    ] {
+        let workload = workload(&text);
+        let count = workload
+            .notes
+            .counts
+            .get(what)
+            .map_or(0, |count| count.records);
+        if left_out > 0 {
+            assert_eq!(count, left_out, "{:?}", workload.notes);
+        }
+        assert!(is_complete(&workload.notes, workload.jobs.len()));
+        for class in &workload.classes {
+            assert!(
+                class.request.fits(&REQUEST_MAX) && class.owner.len() <= NAME_MAX,
+                "{class:?}"
+            );
+        }
+    }
+    let found = workload(&ads.concat());
+    let counts = &found.notes.counts;
+    for (what, records) in [
+        ("RequestCpus is negative or more than 2^40: 1 assumed", 1),
+        (
+            "parallel universe: more than 10000 machines, 10000 assumed",
+            1,
+        ),
+    ] {
+        assert_eq!(counts[what].records, records, "{counts:?}");
+    }
+}
+
+#[test]
+fn requirements_besides_size_are_counted_by_their_most_frequent_attribute() {
+    let ad = |number: u32, requirements: &str| {
+        format!(
+            "ClusterId = 1\nProcId = {number}\nQDate = 1795900000\nJobStatus = 4\nRemoteWallClockTime = 60.0\nRequestCpus = 1\nOwner = \"a\"\nRequirements = {requirements}\n\n"
+        )
+    };
+    let ads = [
+        ad(0, "TARGET.Memory >= RequestMemory"),
+        ad(1, "HasSingularity && TARGET.Memory >= RequestMemory"),
+        ad(2, "TARGET.HasSingularity"),
+        ad(3, "Machine == \"a\""),
+        ad(4, "true"),
+    ];
+    let long = workload(&ads.concat());
+    let what = "Requirements name more than the size, most often HasSingularity (2 jobs): not checked, such a job runs on \
+                each node that is large enough";
+    let count = &long.notes.counts[what];
+    assert_eq!((count.records, &*count.example), (3, "FILE:20 job 1.1"));
+    assert_eq!(long.jobs.len(), 5);
+    let json = r#"[{"ClusterId":1,"ProcId":0,"QDate":1795900000,"JobStatus":1,"Requirements":"\/Expr(TARGET.Machine == \"a\")\/"}]"#;
+    let names = workload(json).notes.counts;
+    assert!(
+        names
+            .keys()
+            .any(|what| what.contains("most often Machine (1 jobs)")),
+        "{names:?}"
+    );
+    let mut builder = Builder::default();
+    builder.add(0, 60, None, &JobClass::default());
+    for number in 0..ATTRIBUTES_MAX + 500 {
+        builder.requires(&format!("{number}{}", "x".repeat(5000)), String::new);
+    }
+    assert!(builder.requirements.len() <= ATTRIBUTES_MAX + 1);
+    assert!(
+        builder
+            .requirements
+            .keys()
+            .all(|name| name.len() <= NAME_MAX)
+    );
+}
+
+#[test]
 fn classes_and_distances_are_bounded() {
     let mut builder = Builder::default();
     for number in 0..CLASSES_MAX as u64 + 50_000 {

@@ -317,7 +317,7 @@ fn end(
         let separator = if decision.is_empty() { "" } else { ", " };
         return End::There {
             phase: shown.phase.clone(),
-            why: format!("{decision}{separator}{}", shown.why.text),
+            why: format!("{decision}{separator}{}", shown.words()),
         };
     }
     // The first delete has the reason; later ones repeat it.

@@ -64,6 +64,12 @@ pub struct Record {
     /// Why this ehos changed nothing, in a sentence.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub standby: Option<String>,
+    /// Pauses that operators have requested, in sentences.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub pauses: Vec<String>,
+    /// Nodes that operators keep, in a sentence.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kept: Option<String>,
     /// Kinds of node in protected mode, in sentences.
     pub protected: Vec<String>,
     /// Budgets that are spent, in sentences.
@@ -193,8 +199,8 @@ impl Event {
     fn new(node: &NodeReport, was: Option<&Named<PhaseName>>) -> Event {
         let ReasonReport {
             reason,
-            text,
             mut numbers,
+            ..
         } = node.why.clone();
         // The reasons of a drain for another image name it again, and a key that is there twice cannot be read.
         numbers.remove("image");
@@ -211,7 +217,7 @@ impl Event {
             phase: node.phase.clone(),
             decision: node.decision.clone(),
             reason,
-            text,
+            text: node.words(),
             numbers,
         }
     }
@@ -269,6 +275,8 @@ impl Record {
                 .iter()
                 .map(|brake| (brake.brake.to_string(), brake.text.clone()))
                 .collect(),
+            pauses: now.pauses.iter().map(|one| one.text.clone()).collect(),
+            kept: now.kept.as_ref().map(|kept| kept.text.clone()),
             protected: now.protected.iter().map(|one| one.text.clone()).collect(),
             budgets_spent: now
                 .budgets_spent
@@ -315,7 +323,8 @@ fn events(now: &TickReport, before: Option<&TickReport>) -> Vec<Event> {
                 && was.decision == node.decision
                 && was.why.reason == node.why.reason
         });
-        let changed = was.is_none_or(|was| was.phase != node.phase);
+        let changed =
+            was.is_none_or(|was| was.phase != node.phase || was.requests != node.requests);
         let touched = !node.decision.is(NodeDecision::Keep) && !same;
         (changed || touched).then(|| Event::new(node, was.map(|was| &was.phase)))
     };

@@ -47,7 +47,7 @@ fn records(folder: &std::path::Path) -> Vec<Record> {
 fn a_tick_is_a_line_of_its_day_and_what_happened_is_told_once() {
     let dir = tempfile::tempdir().unwrap();
     let folder = folder(dir.path());
-    let ticks = [
+    let mut ticks = [
         tick("2026-11-26T23:58:00Z", &[("n1", "new", "create")]),
         tick("2026-11-26T23:59:00Z", &[("n1", "building", "keep")]),
         tick("2026-11-27T00:00:00Z", &[("n1", "building", "keep")]),
@@ -56,7 +56,7 @@ fn a_tick_is_a_line_of_its_day_and_what_happened_is_told_once() {
         tick("2026-11-27T00:03:00Z", &[("n1", "deleted", "forget")]),
         tick("2026-11-27T00:04:00Z", &[]),
     ];
-    for tick in &ticks {
+    for tick in &mut ticks {
         write(dir.path(), tick, 30).unwrap();
     }
     assert_eq!(last(&folder).unwrap().as_ref(), ticks.last());
@@ -124,7 +124,7 @@ fn days_go_when_they_are_old_and_nothing_else_does() {
     ] {
         fs::write(folder.join(name), "x\n").unwrap();
     }
-    write(dir.path(), &tick("2026-11-26T12:00:00Z", &[]), 30).unwrap();
+    write(dir.path(), &mut tick("2026-11-26T12:00:00Z", &[]), 30).unwrap();
     let names = || {
         let entries = fs::read_dir(&folder).unwrap();
         let mut names: Vec<_> = entries
@@ -145,10 +145,10 @@ fn days_go_when_they_are_old_and_nothing_else_does() {
     ];
     assert_eq!(names(), left);
     // With 0 days there is only the last tick.
-    write(dir.path(), &tick("2026-11-27T12:00:00Z", &[]), 0).unwrap();
+    write(dir.path(), &mut tick("2026-11-27T12:00:00Z", &[]), 0).unwrap();
     assert_eq!(names(), ["2026-10-01.jsonl.gz", "last.json", "notes.txt"]);
     // A number that no calendar has keeps all.
-    write(dir.path(), &tick("2026-11-27T12:00:00Z", &[]), u64::MAX).unwrap();
+    write(dir.path(), &mut tick("2026-11-27T12:00:00Z", &[]), u64::MAX).unwrap();
     assert_eq!(names().len(), 4);
 }
 
@@ -156,7 +156,7 @@ fn days_go_when_they_are_old_and_nothing_else_does() {
 fn a_line_that_was_not_finished_costs_itself_alone() {
     let dir = tempfile::tempdir().unwrap();
     let folder = folder(dir.path());
-    write(dir.path(), &tick("2026-11-26T12:00:00Z", &[]), 30).unwrap();
+    write(dir.path(), &mut tick("2026-11-26T12:00:00Z", &[]), 30).unwrap();
     let day = folder.join("2026-11-26.jsonl");
     let mut text = fs::read(&day).unwrap();
     let half = text[..text.len() / 2].to_vec();
@@ -164,7 +164,7 @@ fn a_line_that_was_not_finished_costs_itself_alone() {
     fs::write(&day, text).unwrap();
     fs::write(folder.join(LAST), "{\"version\": 1, \"at").unwrap();
     assert!(last(&folder).is_err(), "said to who asks");
-    write(dir.path(), &tick("2026-11-26T12:01:00Z", &[]), 30).unwrap();
+    write(dir.path(), &mut tick("2026-11-26T12:01:00Z", &[]), 30).unwrap();
     let times: Vec<Timestamp> = records(&folder).iter().map(|record| record.at).collect();
     let expected = ["2026-11-26T12:00:00Z", "2026-11-26T12:01:00Z"];
     assert_eq!(times, expected.map(|at| at.parse().unwrap()));
@@ -173,7 +173,7 @@ fn a_line_that_was_not_finished_costs_itself_alone() {
 #[test]
 fn all_may_read_it_whatever_the_umask() {
     let dir = tempfile::tempdir().unwrap();
-    write(dir.path(), &tick("2026-11-26T12:00:00Z", &[]), 30).unwrap();
+    write(dir.path(), &mut tick("2026-11-26T12:00:00Z", &[]), 30).unwrap();
     let folder = folder(dir.path());
     let mode = |path: &std::path::Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
     assert_eq!(mode(&folder), 0o755);
@@ -199,7 +199,7 @@ fn a_drain_for_another_image_is_read_back() {
     });
     let mut now = tick("2026-11-26T12:00:00Z", &[("n1", "idle", "drain")]);
     now.nodes[0].why = why;
-    write(dir.path(), &now, 30).unwrap();
+    write(dir.path(), &mut now, 30).unwrap();
     let folder = folder(dir.path());
     assert_eq!(last(&folder).unwrap(), Some(now));
     let records = records(&folder);
@@ -219,7 +219,7 @@ fn a_clock_that_was_wrong_for_a_while_costs_no_days() {
         "2026-11-26T12:03:00Z",
     ];
     for at in ticks {
-        write(dir.path(), &tick(at, &[]), 30).unwrap();
+        write(dir.path(), &mut tick(at, &[]), 30).unwrap();
     }
     let times: Vec<String> = records(&folder(dir.path()))
         .iter()

@@ -22,7 +22,7 @@ const NEW: &str = "last.json.new-";
 ///
 /// # Errors
 /// When it cannot be written. A line is then missing, or the last tick shown is an older one; nothing else depends on it.
-pub fn write(state_directory: &Path, now: &TickReport, keep_days: u64) -> io::Result<()> {
+pub fn write(state_directory: &Path, now: &mut TickReport, keep_days: u64) -> io::Result<()> {
     let folder = folder(state_directory);
     match fs::create_dir(&folder) {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
@@ -36,6 +36,7 @@ pub fn write(state_directory: &Path, now: &TickReport, keep_days: u64) -> io::Re
     opened.set_permissions(Permissions::from_mode(0o755))?;
     // Of what cannot be read nothing is known.
     let before = read::last(&folder).unwrap_or_default();
+    now.keep_since(before.as_ref());
     let days = read::days(&folder)?;
     if keep_days > 0 {
         let line = serde_json::to_string(&Record::of(now, before.as_ref()))? + "\n";

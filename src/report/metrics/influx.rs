@@ -106,6 +106,18 @@ pub fn lines(now: &TickReport, host: &str) -> String {
         .field("unmanaged", cores.map(|cores| cores.others))
         .field("unmanaged_claimed", cores.map(|cores| cores.others_claimed))
         .write(&mut text);
+    for one in &now.pauses {
+        Line::new("ehos_paused", host)
+            .tag("cloud", one.what.cloud.as_deref().unwrap_or("all"))
+            .field("deletes", u8::from(one.what.pause.deletes))
+            .write(&mut text);
+    }
+    if let Some(kept) = &now.kept {
+        Line::new("ehos_kept", host)
+            .field("nodes", kept.what.nodes)
+            .field("per_hour", kept.what.per_hour)
+            .write(&mut text);
+    }
     for cloud in &now.clouds {
         let quota = cloud.quota.unwrap_or_default();
         let used = |used: u64| cloud.quota.map(|_| used);

@@ -19,6 +19,7 @@ pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 pub fn text(now: &TickReport) -> String {
     let mut text = Text::default();
     of_tick(&mut text, now);
+    of_maintenance(&mut text, now);
     of_jobs(&mut text, now);
     of_nodes(&mut text, now);
     of_clouds(&mut text, now);
@@ -81,6 +82,36 @@ fn of_tick(text: &mut Text, now: &TickReport) {
         "ehos_brake",
         "Whether this brake blocks deletes, or creates as well.",
         brakes.iter().map(|(brake, on)| ([("brake", &**brake)], on)),
+    );
+}
+
+/// Pauses and kept nodes. An empty label `cloud` stands for all clouds.
+fn of_maintenance(text: &mut Text, now: &TickReport) {
+    let pauses = now.pauses.iter().map(|one| {
+        let cloud = one.what.cloud.as_deref().unwrap_or_default();
+        let deletes = if one.what.pause.deletes {
+            "true"
+        } else {
+            "false"
+        };
+        ([("cloud", cloud), ("deletes", deletes)], 1)
+    });
+    text.gauge(
+        "ehos_paused",
+        "A pause that an operator has requested; no cloud: all clouds.",
+        pauses,
+    );
+    let kept = now.kept.as_ref().map(|kept| &kept.what);
+    text.value(
+        "ehos_nodes_kept",
+        "Nodes that an operator keeps.",
+        Some(kept.map_or(0, |kept| kept.nodes)),
+    );
+    text.value(
+        "ehos_nodes_kept_cost_per_hour",
+        "Cost of the nodes that an operator keeps, per hour.",
+        kept.and_then(|kept| kept.per_hour)
+            .map(|money| number(&money)),
     );
 }
 

@@ -2,7 +2,9 @@
 
 pub mod layout;
 mod read;
+mod remote;
 mod table;
 
 pub use read::{Error, last};
+pub use remote::fetch;
 pub use table::{View, table};

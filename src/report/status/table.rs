@@ -83,6 +83,9 @@ pub fn table(snapshot: &TickReport, now: Timestamp, view: &View) -> String {
     {
         page.entry("standby", &standby.text, Style::Plain);
     }
+    for one in &snapshot.pauses {
+        page.entry("paused", &one.text, Style::Warn);
+    }
     for notice in &snapshot.notices {
         page.entry("note", notice, Style::Plain);
     }
@@ -99,6 +102,9 @@ pub fn table(snapshot: &TickReport, now: Timestamp, view: &View) -> String {
     }
     page.entry("queue", &queue(snapshot), Style::Plain);
     page.nodes_in_short(snapshot);
+    if let Some(kept) = &snapshot.kept {
+        page.entry("kept", &kept.text, Style::Plain);
+    }
     page.entry("cores", &cores(snapshot), Style::Plain);
     if let Some(cost) = &snapshot.cost {
         let mut text = format!(
@@ -395,16 +401,16 @@ impl Page {
 fn why(node: &NodeReport) -> String {
     let decision = match node.decision.known() {
         Some(NodeDecision::Keep) if node.why.reason.is(ReasonName::Busy) => return String::new(),
-        Some(NodeDecision::Keep) => return node.why.text.clone(),
+        Some(NodeDecision::Keep) => return node.words(),
         Some(NodeDecision::Create) => "create",
         Some(NodeDecision::Drain) => "drain",
         Some(NodeDecision::CancelDrain) => "cancel drain",
         Some(NodeDecision::Delete) => "delete",
         Some(NodeDecision::Forget) => "forget",
         Some(NodeDecision::Disassociate) => "disassociate",
-        None => return format!("{}: {}", node.decision, node.why.text),
+        None => return format!("{}: {}", node.decision, node.words()),
     };
-    format!("{decision}: {}", node.why.text)
+    format!("{decision}: {}", node.words())
 }
 
 /// The order of the nodes: problems first.

@@ -10,7 +10,7 @@ use crate::matching::Match;
 use crate::observation::{NodeId, Observation, OwnedServer, ServerStatus, StartdView};
 use crate::pace::MINUTE;
 use crate::policy::Policy;
-use crate::state::{NodeState, State};
+use crate::state::{NodeState, Shared, State};
 
 /// The time for a server to show up in Nova's list once its create was answered.
 const LIST_DELAY: Duration = Duration::from_secs(5);
@@ -24,7 +24,7 @@ pub(crate) struct Facts<'a, 's> {
     pub(crate) observation: &'a Observation,
     pub(crate) policy: &'s Policy,
     pub(crate) state: &'s State,
-    pub(crate) memory: &'s NodeState,
+    pub(crate) memory: &'s Shared<NodeState>,
     pub(crate) server: Option<&'a OwnedServer>,
     pub(crate) found: Match<'a>,
     pub(crate) cloud_known: bool,
@@ -37,8 +37,6 @@ impl<'a> Facts<'a, '_> {
         let cloud = &memory.node_type.cloud;
         Node {
             id: self.id.clone(),
-            name: memory.name.clone(),
-            node_type: memory.node_type.clone(),
             memory: memory.clone(),
             server: self.server,
             startd: self.found.startd(),
@@ -51,6 +49,7 @@ impl<'a> Facts<'a, '_> {
             unchanged_for: self.unchanged_for(),
             expiry: memory.age.expiry(policy, cloud, now),
             cloud_retires: policy.retires(cloud),
+            requests: self.state.requests_of(memory, self.observation.at),
             phase: self.phase(),
         }
     }

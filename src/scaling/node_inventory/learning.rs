@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::Sight;
 use crate::capacity::Capacity;
 use crate::matching::Match;
 use crate::node::{JobListed, hidden, is_fresh, is_held, lists_job, mature_collector, node_listed};
@@ -9,27 +10,42 @@ use crate::obscure::Obscured;
 use crate::observation::{NodeId, Observation, Observed, OwnedServer, ServerStatus, StartdView};
 use crate::policy::Policy;
 use crate::sender::Sender;
-use crate::state::{NodeState, NodeType, Silence, State, TickInstant};
+use crate::state::{NodeState, NodeType, Shared, Silence, State, TickInstant, set};
 
 /// What nodes show of their kinds and zones.
 #[derive(Default)]
 struct Learnt {
     /// A node of these has been seen to take jobs for the first time.
     proven: Vec<NodeType>,
-    ran_jobs: Vec<NodeType>,
-    sizes: Vec<(NodeType, Capacity)>,
+    node_types: BTreeMap<NodeType, Shown>,
     roomy: Vec<(NodeType, String, TickInstant)>,
     /// Those that were adopted until then are this pool's.
     trusted: Option<TickInstant>,
 }
 
+/// What the nodes of one type show of it.
+#[derive(Default)]
+struct Shown {
+    /// The first node that ran jobs.
+    ran_jobs: Option<usize>,
+    /// The first of the smallest nodes.
+    smallest: Option<(Size, usize)>,
+    /// Of several that are there the largest: one that says less than it has makes no other look smaller.
+    largest: Option<(Size, Capacity)>,
+}
+
+/// Cores and memory.
+type Size = (u64, u64);
+
 /// One node, with all that shows something of it.
-struct Sight<'s> {
+struct Lesson<'s> {
     observation: &'s Observation,
     policy: &'s Policy,
     now: TickInstant,
     previous: TickInstant,
     id: &'s NodeId,
+    /// Its place among the nodes.
+    position: usize,
     server: Option<&'s OwnedServer>,
     found: Match<'s>,
 }
@@ -39,42 +55,49 @@ pub(super) fn learn(
     observation: &Observation,
     policy: &Policy,
     state: &mut State,
-    servers: &BTreeMap<NodeId, &OwnedServer>,
+    sights: &[Sight<'_>],
     obscured: &Obscured,
-    matches: &BTreeMap<NodeId, Match<'_>>,
 ) {
     let mut learnt = Learnt {
         trusted: state.adopted_trusted,
         ..Learnt::default()
     };
-    for (id, memory) in &mut state.nodes {
-        let sight = Sight {
+    for (position, ((id, memory), sight)) in state.nodes.iter_mut().zip(sights).enumerate() {
+        let lesson = Lesson {
             observation,
             policy,
             now: state.now,
             previous: state.previous,
             id,
-            server: servers.get(id).copied(),
-            found: matches.get(id).copied().unwrap_or(Match::None),
+            position,
+            server: sight.server,
+            found: sight.found,
         };
-        sight.learn_server(memory, obscured, &mut learnt);
-        sight.learn_startd(memory, &mut learnt);
+        lesson.learn_server(memory, obscured, &mut learnt);
+        lesson.learn_startd(memory, &mut learnt);
     }
     learnt.tell(state);
     learn_sources(observation, state);
 }
 
-impl Sight<'_> {
-    fn learn_server(&self, memory: &mut NodeState, obscured: &Obscured, learnt: &mut Learnt) {
+impl Lesson<'_> {
+    fn learn_server(
+        &self,
+        memory: &mut Shared<NodeState>,
+        obscured: &Obscured,
+        learnt: &mut Learnt,
+    ) {
         if memory.unanswered {
-            memory.abandoned.get_or_insert(self.now);
+            set!(memory.abandoned = memory.abandoned.or(Some(self.now)));
         }
         if let Some(server) = self.server {
-            memory.unanswered = false;
-            memory.abandoned = None;
-            memory.listed = true;
-            memory.missing = None;
-            if let Some(zone) = &server.record().zone {
+            set!(memory.unanswered = false);
+            set!(memory.abandoned = None);
+            set!(memory.listed = true);
+            set!(memory.missing = None);
+            if let Some(zone) = &server.record().zone
+                && memory.zone.as_ref() != Some(zone)
+            {
                 memory.zone = Some(zone.clone());
             }
             if memory.unsigned.is_none()
@@ -85,30 +108,35 @@ impl Sight<'_> {
             }
             let elsewhere = self.policy.other_condor_host(server);
             let elsewhere = elsewhere.filter(|_| memory.adopted);
-            memory.other_condor_host = elsewhere.map(str::to_owned);
-            memory
-                .age
-                .learn(server, self.policy, &memory.node_type.cloud, self.now);
+            if memory.other_condor_host.as_deref() != elsewhere {
+                memory.other_condor_host = elsewhere.map(str::to_owned);
+            }
+            let mut age = memory.age.clone();
+            age.learn(server, self.policy, &memory.node_type.cloud, self.now);
+            set!(memory.age = age);
             // On its way out it loses them one by one.
-            if !server.record().deleting {
-                memory.volumes.clone_from(&server.record().volumes);
+            let volumes = &server.record().volumes;
+            if !server.record().deleting && memory.volumes != *volumes {
+                memory.volumes.clone_from(volumes);
             }
         } else if let Some(server_id) = obscured.nodes.get(self.id) {
             // It is there, or may be: whatever it does, it is not missing.
-            memory.missing = None;
+            set!(memory.missing = None);
             if let Some(server_id) = server_id {
-                memory.listed = true;
-                memory.server_id.get_or_insert_with(|| server_id.clone());
+                set!(memory.listed = true);
+                if memory.server_id.is_none() {
+                    memory.server_id = Some(server_id.clone());
+                }
             }
         } else if memory.listed {
             let cloud = self.observation.clouds.get(&memory.node_type.cloud);
             if cloud.is_some_and(Observed::is_known) {
-                memory.missing.get_or_insert(self.now);
+                set!(memory.missing = memory.missing.or(Some(self.now)));
             }
         }
     }
 
-    fn learn_startd(&self, memory: &mut NodeState, learnt: &mut Learnt) {
+    fn learn_startd(&self, memory: &mut Shared<NodeState>, learnt: &mut Learnt) {
         let fresh = self
             .found
             .startd()
@@ -116,8 +144,8 @@ impl Sight<'_> {
         let contradicted = matches!(self.found, Match::Contradiction(_) | Match::Contested(..));
         if let Some(startd) = fresh.filter(|_| contradicted) {
             // Somebody is there: what it is, is not learnt from that, and its silence begins after it.
-            memory.silence.ends();
-            memory.claims.claimed |= startd.claims() > 0;
+            set!(memory.silence = memory.silence.ended());
+            set!(memory.claims.claimed = memory.claims.claimed || startd.claims() > 0);
             return;
         }
         if memory.unsigned.is_some() {
@@ -125,7 +153,7 @@ impl Sight<'_> {
                 return;
             }
             // It has joined with a token of this pool: that is a proof as well.
-            memory.unsigned = None;
+            set!(memory.unsigned = None);
         }
         let pool = &self.observation.pool;
         let machine = memory.join.machine.as_deref();
@@ -136,14 +164,14 @@ impl Sight<'_> {
             {
                 self.miss(memory);
             }
-            None => memory.silence.ends(),
+            None => set!(memory.silence = memory.silence.ended()),
         }
     }
 
     /// A fresh ad of it.
-    fn hear(&self, startd: &StartdView, memory: &mut NodeState, learnt: &mut Learnt) {
+    fn hear(&self, startd: &StartdView, memory: &mut Shared<NodeState>, learnt: &mut Learnt) {
         let pool = &self.observation.pool;
-        memory.delete.invalidated = false;
+        set!(memory.delete.invalidated = false);
         if memory.adopted {
             // Those that were found together belong together; those that are found later may be another's.
             learnt.trusted = learnt.trusted.max(Some(memory.started));
@@ -152,39 +180,43 @@ impl Sight<'_> {
         let deleting = self.server.is_none_or(|server| server.record().deleting);
         if !deleting && memory.delete.accepted.is_none() && drain.is_none() {
             // The delete had no effect, and the node accepts jobs again: a later loss of its server is not the work of ehos.
-            memory.delete.intended = None;
+            set!(memory.delete.intended = None);
         }
         let open = startd.slots.iter().any(|slot| slot.accepts_jobs);
         match drain {
-            None => memory.join.closed = (!open).then(|| memory.join.closed.unwrap_or(self.now)),
-            Some(_) => memory.drain.accepted = None,
+            None => {
+                set!(memory.join.closed = (!open).then(|| memory.join.closed.unwrap_or(self.now)))
+            }
+            Some(_) => set!(memory.drain.accepted = None),
         }
-        memory.join.is_at(startd);
+        if !memory.join.is_known_at(startd) {
+            memory.join.is_at(startd);
+        }
         let drained = drain.is_some_and(|drain| drain.complete) && startd.claims() == 0;
         if drained && lists_job(pool, memory) {
-            memory.drain.contradicted = Some(self.now);
+            set!(memory.drain.contradicted = Some(self.now));
         } else if drain.is_none() {
-            memory.drain.contradicted = None;
+            set!(memory.drain.contradicted = None);
         }
         let named = self.server.and_then(|server| server.node());
-        memory.join.identified |= startd.sender == Sender::Node(named.unwrap_or(self.id).clone());
-        memory.silence = Silence::default();
+        let own = matches!(&startd.sender, Sender::Node(node) if node == named.unwrap_or(self.id));
+        set!(memory.join.identified = memory.join.identified || own);
+        set!(memory.silence = Silence::default());
         let since_previous = self.now.since(self.previous);
         let joined = memory.join.joined;
-        memory
-            .claims
-            .learn(startd, joined, self.now, since_previous);
-        // The earlier jobs of an adopted node are unknown.
-        if memory.claims.claimed || (memory.claims.taken && !memory.adopted) {
-            learnt.ran_jobs.push(memory.node_type.clone());
-        }
-        if drain.is_none() {
-            let size = Capacity::of(startd);
-            learnt
-                .sizes
-                .extend(size.map(|size| (memory.node_type.clone(), size)));
-        }
-        memory.join.joined.get_or_insert(self.now);
+        let mut claims = memory.claims.clone();
+        claims.learn(startd, joined, self.now, since_previous);
+        set!(memory.claims = claims);
+        learnt.show(&memory.node_type, |shown| {
+            // The earlier jobs of an adopted node are unknown.
+            if memory.claims.claimed || (memory.claims.taken && !memory.adopted) {
+                shown.ran_jobs.get_or_insert(self.position);
+            }
+            if drain.is_none() {
+                shown.learn_size(startd, self.position);
+            }
+        });
+        set!(memory.join.joined = memory.join.joined.or(Some(self.now)));
         if !memory.join.proven && open {
             memory.join.proven = true;
             learnt.proven.push(memory.node_type.clone());
@@ -192,13 +224,14 @@ impl Sight<'_> {
     }
 
     /// No fresh ad of it, though the collector hears.
-    fn miss(&self, memory: &mut NodeState) {
+    fn miss(&self, memory: &mut Shared<NodeState>) {
         let (pool, now) = (&self.observation.pool, self.now);
         // One that its cloud holds still is waited for: its silence begins when it runs again.
         if self.server.is_some_and(is_held) {
-            memory.silence.silent = Some(now);
+            set!(memory.silence.silent = Some(now));
         }
-        let silent = memory.silence.silent.get_or_insert(now);
+        let mut silence = memory.silence.clone();
+        let silent = silence.silent.get_or_insert(now);
         let old = match self.found {
             Match::Startd(startd) => Some(startd),
             _ => None,
@@ -208,38 +241,70 @@ impl Sight<'_> {
             *silent = now.minus(startd.heard_ago).max(*silent);
         }
         let listed = node_listed(pool, memory);
-        memory.silence.job_listed |= listed == JobListed::Yes;
-        let unlisted = memory.silence.unlisted;
-        memory.silence.unlisted = (listed == JobListed::No).then(|| unlisted.unwrap_or(now));
+        silence.job_listed |= listed == JobListed::Yes;
+        silence.unlisted = (listed == JobListed::No).then(|| silence.unlisted.unwrap_or(now));
+        set!(memory.silence = silence);
         // An old ad: it has joined all the same, and jobs may run on it.
         if let Some(startd) = old {
             if memory.join.machine.is_none() {
                 memory.join.is_at(startd);
             }
-            memory.join.joined.get_or_insert(now);
-            memory.claims.claimed = startd.claims() > 0;
+            set!(memory.join.joined = memory.join.joined.or(Some(now)));
+            set!(memory.claims.claimed = startd.claims() > 0);
+        }
+    }
+}
+
+impl Shown {
+    fn learn_size(&mut self, startd: &StartdView, position: usize) {
+        let total = startd.total();
+        let size = (total.cpus, total.memory_mb);
+        let is_largest = self.largest.as_ref().is_none_or(|(most, _)| size >= *most);
+        let is_smallest = self.smallest.is_none_or(|(least, _)| size < least);
+        if (is_largest || is_smallest)
+            && let Some(capacity) = Capacity::of(startd)
+        {
+            if is_smallest {
+                self.smallest = Some((size, position));
+            }
+            if is_largest {
+                self.largest = Some((size, capacity));
+            }
         }
     }
 }
 
 impl Learnt {
-    fn tell(mut self, state: &mut State) {
+    fn show(&mut self, node_type: &NodeType, what: impl FnOnce(&mut Shown)) {
+        match self.node_types.get_mut(node_type) {
+            Some(shown) => what(shown),
+            None => what(self.node_types.entry(node_type.clone()).or_default()),
+        }
+    }
+
+    fn tell(self, state: &mut State) {
         state.adopted_trusted = self.trusted;
         if !state.zones.is_empty() {
             for (node_type, zone, asked_for) in self.roomy {
                 state.zone_has_room(&node_type, &zone, asked_for);
             }
         }
-        // Of several that are there the largest: one that says less than it has makes no other look smaller.
-        self.sizes.sort_by_cached_key(|(_, size)| {
-            let total = size.total();
-            (total.cpus, total.memory_mb)
-        });
-        for (node_type, total) in self.sizes {
-            state.node_type_mut(&node_type).capacity = Some(total);
+        let node_types = || self.node_types.iter();
+        // Types that the state does not know yet are added in this order.
+        let mut sizes: Vec<_> = node_types()
+            .filter_map(|(node_type, shown)| Some((shown.smallest?, node_type, &shown.largest)))
+            .collect();
+        sizes.sort_unstable_by_key(|(smallest, ..)| *smallest);
+        for (_, node_type, largest) in sizes {
+            let capacity = largest.as_ref().map(|(_, capacity)| capacity.clone());
+            state.node_type_mut(node_type).capacity = capacity;
         }
-        for node_type in self.ran_jobs {
-            state.node_type_mut(&node_type).ran_jobs = true;
+        let mut ran_jobs: Vec<_> = node_types()
+            .filter_map(|(node_type, shown)| Some((shown.ran_jobs?, node_type)))
+            .collect();
+        ran_jobs.sort_unstable_by_key(|(position, _)| *position);
+        for (_, node_type) in ran_jobs {
+            state.node_type_mut(node_type).ran_jobs = true;
         }
         for node_type in self.proven {
             let memory = state.node_type_mut(&node_type);

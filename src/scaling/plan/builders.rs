@@ -36,6 +36,10 @@ fn decision(
             (NodeDecision::Keep, Reason::DeleteUnderWay { seconds })
         };
     }
+    if let Some(retirement) = planner.next.retirement() {
+        let by = retirement.by.clone();
+        return (NodeDecision::Delete, Reason::BuilderRetired { by });
+    }
     let age_seconds = seconds(record.age);
     let lifetime_seconds = seconds(builder.server.lifetime());
     match memory.expired {

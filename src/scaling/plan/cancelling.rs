@@ -1,7 +1,9 @@
-//! Cancels drains for demand: quicker and cheaper than a new server.
+//! Cancels drains for demand: quicker and cheaper than a new server. Those of kept nodes, and those whose request was
+//! withdrawn, are cancelled without it.
 
 use super::NodeDecision;
 use super::planner::{NodePlan, Planner};
+use super::scale_down_pass::DRAIN_REQUESTED;
 use crate::action::PoolAction;
 use crate::brakes::Brake;
 use crate::node::{Node, Phase};
@@ -15,6 +17,11 @@ impl Planner<'_> {
             && !node.retires()
             && !self.stays_drained(node)
             && !self.keeps_drained(node)
+    }
+
+    /// Whether an operator has requested the drain, and the request no more.
+    fn is_withdrawn(&self, node: &Node<'_>) -> bool {
+        node.requests.drain.is_none() && self.is_drained_by(node, DRAIN_REQUESTED)
     }
 
     /// Whether the cancel has been pending for so long that it fails: the node no longer counts as capacity.
@@ -41,11 +48,16 @@ impl Planner<'_> {
         let now = self.next.now;
         for index in ours {
             let node = self.node(index);
-            if !self.may_return(node) || alive >= self.policy.nodes_max {
+            let by_operator = node.is_kept_by_operator() || self.is_withdrawn(node);
+            if !self.may_return(node) || alive >= self.policy.nodes_max && !by_operator {
                 continue;
             }
             let jobs = node.jobs;
-            let why = if jobs > 0 {
+            let why = if let Some(keep) = &node.requests.keep {
+                keep.into()
+            } else if self.is_withdrawn(node) {
+                Reason::DrainWithdrawn
+            } else if jobs > 0 {
                 Reason::DrainTakenBack { jobs }
             } else if alive < nodes_min {
                 Reason::Minimum { nodes_min }

@@ -183,7 +183,7 @@ impl Planner<'_> {
                 .filter(|_| !node.memory.claims.taken)
             {
                 let node_types = untaken.entry(asks.clone()).or_default();
-                node_types.insert(node.node_type.clone());
+                node_types.insert(node.node_type().clone());
             }
         }
         untaken

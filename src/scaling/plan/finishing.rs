@@ -7,6 +7,8 @@ use super::{
     queue, to_come,
 };
 use crate::figures::{self, PolicyFigures};
+use crate::maintenance::{KeptNodes, Requests};
+use crate::money::Money;
 use crate::names::PhaseName;
 use crate::node::Node;
 use crate::obscure;
@@ -42,6 +44,8 @@ impl<'a> Planner<'a> {
             backoffs: figures::backoffs(policy, &self.next),
             nodes: self.node_lines(),
             groups: groups.map(|group| self.group_line(group)).collect(),
+            pauses: self.next.active_pauses(observation.at).collect(),
+            kept: self.kept_nodes(),
             protected: self.next.protected(policy),
             stranded: None,
             window: None,
@@ -105,13 +109,14 @@ impl<'a> Planner<'a> {
         let remembered = self.next.nodes.get(&node.id);
         NodeEntry {
             node: node.id.clone(),
-            name: node.name.clone(),
-            cloud: node.node_type.cloud.clone(),
-            flavor: node.node_type.flavor.clone(),
+            name: node.name().to_owned(),
+            cloud: node.node_type().cloud.clone(),
+            flavor: node.node_type().flavor.clone(),
             zone: remembered.and_then(|memory| memory.zone.clone()),
             server: figures::server_of(self.observation, self.policy, &self.next, node),
             startd: figures::startd_of(node),
             phase: phase_name(&node.phase),
+            requests: node.requests.clone(),
             decision,
             why,
         }
@@ -133,9 +138,24 @@ impl<'a> Planner<'a> {
             flavor: new.node_type.flavor.clone(),
             zone: new.zone.clone(),
             phase: PhaseName::New,
+            requests: Requests::default(),
             decision: NodeDecision::Create,
             why: new.why.clone(),
         }
+    }
+
+    /// Nodes that operators keep, with their price.
+    fn kept_nodes(&self) -> Option<KeptNodes> {
+        let nodes = self.nodes.iter();
+        let kept = nodes.filter(|node| node.is_kept_by_operator() && node.exists());
+        let prices: Vec<Option<Money>> = kept.map(|node| self.price_of(node)).collect();
+        let known: Vec<Money> = prices.iter().flatten().copied().collect();
+        let (nodes, priced) = (prices.len() as u64, known.len() as u64);
+        (nodes > 0).then(|| KeptNodes {
+            nodes,
+            per_hour: (priced > 0).then(|| known.into_iter().sum()),
+            without_price: nodes - priced,
+        })
     }
 
     /// All that an operator should know, in order.

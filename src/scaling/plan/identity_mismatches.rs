@@ -23,7 +23,7 @@ pub(super) fn told(
                  run on server {}",
                 one.called(),
                 other.called(),
-                node.name
+                node.name()
             ),
         })
     });

@@ -32,7 +32,7 @@ impl Planner<'_> {
     /// Whether the node was created before the image of its cloud was configured. A younger adopted node was created by
     /// another ehos with the same pool id, and the two would replace each other's nodes without end.
     fn made_before(&self, node: &Node<'_>) -> bool {
-        let Some(configured) = self.next.images.get(&node.node_type.cloud) else {
+        let Some(configured) = self.next.images.get(&node.node_type().cloud) else {
             return false;
         };
         let age = node.server.map(|server| server.record().age);
@@ -43,14 +43,14 @@ impl Planner<'_> {
     /// What would be made in the place of a node of an older image: `None` when it is of none. A server that does not
     /// say its image may be of any.
     pub(super) fn successor(&self, node: &Node<'_>) -> Option<NodeType> {
-        let cloud = self.policy.cloud(&node.node_type.cloud)?;
-        if node.node_type.image.is_empty()
-            || node.node_type.image == cloud.image
+        let cloud = self.policy.cloud(&node.node_type().cloud)?;
+        if node.node_type().image.is_empty()
+            || node.node_type().image == cloud.image
             || !self.made_before(node)
         {
             return None;
         }
-        let same = |flavor: &&String| **flavor == node.node_type.flavor;
+        let same = |flavor: &&String| **flavor == node.node_type().flavor;
         let flavor = cloud.flavors.iter().find(same).or(cloud.flavors.first())?;
         Some(NodeType::of(cloud, flavor))
     }
@@ -60,7 +60,7 @@ impl Planner<'_> {
         let cloud = self.policy.cloud(&successor.cloud)?;
         let view = self.observation.clouds.get(&successor.cloud);
         let view = view.and_then(Observed::known);
-        let leaving = view.and_then(|view| view.flavors.get(&node.node_type.flavor));
+        let leaving = view.and_then(|view| view.flavors.get(&node.node_type().flavor));
         limits::exchange(&self.case(cloud, successor, Submitters::NONE), leaving)
     }
 
@@ -69,7 +69,7 @@ impl Planner<'_> {
         let closed = |cloud| limits::closed(&self.case(cloud, successor, Submitters::NONE));
         // A failure that this tick sees is counted later in it.
         let failed = |node: &NodePlan<'_>| {
-            node.node_type == *successor && matches!(node.phase, Phase::Failed { .. })
+            node.node_type() == successor && matches!(node.phase, Phase::Failed { .. })
         };
         self.next.proven(successor)
             && self
@@ -156,9 +156,9 @@ impl Planner<'_> {
             let nodes = self
                 .nodes
                 .iter()
-                .filter(|node| node.node_type.cloud == cloud.name);
+                .filter(|node| node.node_type().cloud == cloud.name);
             let older: Vec<(&NodePlan<'_>, NodeType)> = nodes
-                .filter(|node| node.is_kept() && !node.is(NodeDecision::Forget))
+                .filter(|node| node.may_be_replaced() && !node.is(NodeDecision::Forget))
                 .filter_map(|node| Some((node, self.successor(node)?)))
                 .collect();
             if older.is_empty() {

@@ -2,7 +2,7 @@
 
 use super::planner::{NodePlan, Planner};
 use super::status_word;
-use crate::node::{JobListed, Node, Phase, job_listed};
+use crate::node::{JobLeft, JobListed, Node, Phase, job_listed};
 use crate::observation::Observed;
 use crate::reason::{Reason, Unheard};
 use crate::seconds::{Seconds, seconds};
@@ -16,6 +16,11 @@ impl Planner<'_> {
                 first: startd.called(),
                 second: other.called(),
             };
+        }
+        if let Some(keep) = &node.requests.keep
+            && self.would_go(node)
+        {
+            return keep.into();
         }
         match &node.phase {
             Phase::Requested => Reason::Requested { seconds: age },
@@ -77,6 +82,21 @@ impl Planner<'_> {
             }
             Phase::Failed { .. } | Phase::Lost { .. } => self.actions.used_up(),
         }
+    }
+
+    /// Whether nothing but its keep holds a node that an operator keeps.
+    fn would_go(&self, node: &NodePlan<'_>) -> bool {
+        node.cloud_known
+            && match &node.phase {
+                Phase::Idle { .. } => node.jobs == 0,
+                Phase::Failed { .. }
+                | Phase::Lost { .. }
+                | Phase::StartFalse
+                | Phase::Draining { ours: true, .. } => true,
+                Phase::Unreachable { job, .. } => *job == JobLeft::None,
+                Phase::Stopped { without_job, .. } => *without_job,
+                _ => false,
+            }
     }
 
     fn draining(&self, node: &Node<'_>) -> Reason {

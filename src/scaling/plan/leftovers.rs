@@ -11,7 +11,7 @@ use crate::observation::{CloudName, CloudView, NodeId, Observation, OwnedServer,
 use crate::pace::MINUTE;
 use crate::reason::Reason;
 use crate::seconds::seconds;
-use crate::state::LeftoverState;
+use crate::state::{LeftoverState, NodeState};
 
 /// An unassociated floating IP is deleted after this: a central manager that is being deployed uses its own sooner.
 const UNUSED_AFTER: Duration = Duration::from_secs(3600);
@@ -131,7 +131,10 @@ impl<'a> Planner<'a> {
             memory.cloud.clone_from(cloud);
             let memory = memory.clone();
             let (decision, why) = match &thing {
-                Found::Ours(leftover) => self.fate_of(leftover, &memory, view),
+                Found::Ours(leftover) => match self.held(cloud, &memory) {
+                    Some(why) => (NodeDecision::Keep, why),
+                    None => self.fate_of(leftover, &memory, view),
+                },
                 Found::Unmarked(_) if now.since(memory.since) < UNMARKED_AFTER => continue,
                 Found::Unmarked(thing)
                     if thing.kind == LeftoverKind::FloatingIp
@@ -153,6 +156,20 @@ impl<'a> Planner<'a> {
                 decision,
                 why,
             });
+        }
+    }
+
+    /// The pause or the kept node that keeps a leftover.
+    fn held(&self, cloud: &str, memory: &LeftoverState) -> Option<Reason> {
+        let at = self.observation.at;
+        let of_server =
+            |node: &NodeState| memory.server.is_some() && node.server_id == memory.server;
+        let node = self.next.nodes.values().find(|node| of_server(node));
+        let keep = node.and_then(|node| node.requests.at(at).keep);
+        let pause = || self.next.pause_of(cloud, |pause| pause.deletes);
+        match keep {
+            Some(keep) => Some(Reason::from(&keep)),
+            None => pause().map(Reason::from),
         }
     }
 

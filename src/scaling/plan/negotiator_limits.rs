@@ -139,12 +139,17 @@ impl<'a> Planner<'a> {
     /// Every kind of node that there is or that may be made, with what it offers where that is known.
     fn node_types(&self) -> BTreeMap<NodeType, Option<Capacity>> {
         let made = self.options().into_iter().map(|(_, node_type)| node_type);
-        let there = self.nodes.iter().map(|node| node.node_type.clone());
-        let with_capacity = |node_type: NodeType| {
-            let capacity = self.capacity(&node_type);
-            (node_type, capacity)
-        };
-        made.chain(there).map(with_capacity).collect()
+        let mut all: BTreeMap<NodeType, Option<Capacity>> =
+            made.map(|node_type| (node_type, None)).collect();
+        for node in &self.nodes {
+            if !all.contains_key(node.node_type()) {
+                all.insert(node.node_type().clone(), None);
+            }
+        }
+        for (node_type, capacity) in &mut all {
+            *capacity = self.capacity(node_type);
+        }
+        all
     }
 
     /// Whether a node of one of these kinds may run such jobs, as far as that can be read.

@@ -98,6 +98,15 @@ impl Terms {
 }
 
 impl Supply {
+    fn class_of(&mut self, node_type: &NodeType) -> Class {
+        if let Some(class) = self.classes.get(node_type) {
+            return *class;
+        }
+        let next = self.classes.len() + 1;
+        self.classes.insert(node_type.clone(), next);
+        next
+    }
+
     /// Offers the slots of a startd, of which no change has been seen for `seen`.
     fn offer(
         stock: &mut Stock,
@@ -233,8 +242,7 @@ impl Planner<'_> {
         let mut supply = Supply::default();
         let mut idle: Vec<(Duration, usize, Class)> = Vec::new();
         for (index, node) in self.nodes.iter().enumerate() {
-            let next = supply.classes.len() + 1;
-            let class = *supply.classes.entry(node.node_type.clone()).or_insert(next);
+            let class = supply.class_of(node.node_type());
             if node.retires() {
                 continue;
             }
@@ -258,7 +266,7 @@ impl Planner<'_> {
                     });
                 }
                 _ if node.coming() => {
-                    let capacity = self.capacity(&node.node_type);
+                    let capacity = self.capacity(node.node_type());
                     let coming = capacity.iter().flat_map(|capacity| capacity.spaces());
                     coming.for_each(|space| supply.coming.add(*space, false, class, index));
                 }

@@ -52,13 +52,19 @@ impl NodePlan<'_> {
         self.exists() && !matches!(self.phase, Phase::Deleting { .. })
     }
 
-    /// Whether the node accepts jobs or will: with a cancelled drain, but not while drained or being replaced.
-    fn stays(&self) -> bool {
-        self.alive() && !self.retires() && !self.is(NodeDecision::Drain)
+    /// Whether it exists, is not being deleted, and no operator keeps it.
+    pub(super) fn may_be_replaced(&self) -> bool {
+        self.is_kept() && !self.is_kept_by_operator()
+    }
+
+    /// Whether the node accepts jobs or will: with a cancelled drain, but not while drained or being replaced. One that an
+    /// operator has requested to drain does until it is idle, unless it is to be replaced.
+    pub(super) fn stays(&self) -> bool {
+        self.alive() && !self.is_replaced() && !self.is(NodeDecision::Drain)
             || self.is(NodeDecision::CancelDrain)
     }
 
-    fn is_unneeded(&self) -> bool {
+    pub(super) fn is_unneeded(&self) -> bool {
         let idle = matches!(self.phase, Phase::Idle { .. }) || self.is(NodeDecision::CancelDrain);
         self.stays() && (idle || self.coming()) && self.jobs == 0
     }
@@ -102,7 +108,7 @@ pub(super) struct Counts {
 
 impl Counts {
     fn of(survey: &NodeInventory<'_>, observation: &Observation, state: &State) -> Counts {
-        let cores = |node: &Node<'_>| cores(&node.node_type, observation, state);
+        let cores = |node: &Node<'_>| cores(node.node_type(), observation, state);
         let mut counts = Counts {
             nodes: 0,
             in_cloud: BTreeMap::new(),
@@ -118,16 +124,16 @@ impl Counts {
         for node in survey.nodes.iter().filter(|node| node.exists()) {
             // One that takes no jobs proves nothing; one that is going or lost is not on its way.
             let closed = node.phase == Phase::StartFalse && !node.memory.join.proven;
-            counts.add(&node.node_type, node.coming() || closed);
+            counts.add(node.node_type(), node.coming() || closed);
         }
         counts
     }
 
     pub(super) fn add(&mut self, node_type: &NodeType, unproven: bool) {
         self.nodes += 1;
-        *self.in_cloud.entry(node_type.cloud.clone()).or_default() += 1;
+        count(&mut self.in_cloud, &node_type.cloud);
         if unproven {
-            *self.unjoined_of_kind.entry(node_type.clone()).or_default() += 1;
+            count(&mut self.unjoined_of_kind, node_type);
         }
     }
 
@@ -137,6 +143,16 @@ impl Counts {
             .get(node_type)
             .copied()
             .unwrap_or_default()
+    }
+}
+
+/// Counts one more.
+fn count<K: Ord + Clone>(counts: &mut BTreeMap<K, u64>, key: &K) {
+    match counts.get_mut(key) {
+        Some(count) => *count += 1,
+        None => {
+            counts.insert(key.clone(), 1);
+        }
     }
 }
 

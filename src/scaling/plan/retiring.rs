@@ -31,7 +31,7 @@ impl Planner<'_> {
         let mut phases: BTreeMap<&str, usize> = BTreeMap::new();
         let nodes = self.nodes.iter();
         let nodes: Vec<&NodePlan<'_>> = nodes
-            .filter(|node| node.node_type.cloud == *name && node.exists())
+            .filter(|node| node.node_type().cloud == *name && node.exists())
             .collect();
         for node in &nodes {
             *phases.entry(phase_name(&node.phase).as_str()).or_default() += 1;

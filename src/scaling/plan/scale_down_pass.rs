@@ -1,12 +1,14 @@
 //! Scale-down: the rules that drain or delete nodes in one list, and the gates before all of them in one place.
 //!
-//! Owns: the order of the rules, and the gates: cloud, brakes, `max_actions`, the share of the pool that may leave at a time.
+//! Owns: the order of the rules, and the gates: kept nodes, cloud, pauses, brakes, `max_actions`, the share of the pool that may leave at a time.
 //! Must not: delete without a drain that an earlier tick observed, but by the rules for failed and lost nodes and by
 //! `max_lifetime_kill` (docs/design-rules.md#rule-2).
 
 mod above_maximum;
 mod cloud_retires;
+mod delete_requested;
 mod deleting;
+mod drain_requested;
 mod drained;
 mod expired;
 mod failed;
@@ -26,6 +28,7 @@ use crate::brakes::Brake;
 use crate::node::{Node, Phase, drain_mark, is_fresh};
 use crate::observation::ServerStatus;
 use crate::reason::Reason;
+pub(super) use drain_requested::NAME as DRAIN_REQUESTED;
 pub(super) use surplus::LEAVING;
 
 /// A rule by which nodes go.
@@ -112,6 +115,8 @@ pub(super) struct Delete {
     without_job: bool,
     /// Claims do not hold it up either.
     despite_claims: bool,
+    /// An operator requested it: neither brakes nor pauses hold it up.
+    requested: bool,
 }
 
 impl Delete {
@@ -120,6 +125,7 @@ impl Delete {
             why,
             without_job: false,
             despite_claims: false,
+            requested: false,
         }
     }
 }
@@ -136,8 +142,12 @@ pub(super) enum When {
 }
 
 /// All rules: of several that want a node the first one has it.
-fn rules() -> [(When, Box<dyn Rule>); 13] {
+fn rules() -> [(When, Box<dyn Rule>); 15] {
     [
+        (
+            When::BeforeDemand,
+            Box::new(drain_requested::DrainRequested),
+        ),
         (When::BeforeDemand, Box::new(token::TokenEnds)),
         (When::BeforeDemand, Box::new(cloud_retires::CloudRetires)),
         (When::BeforeDemand, Box::new(expired::Expired)),
@@ -146,6 +156,7 @@ fn rules() -> [(When, Box<dyn Rule>); 13] {
             Box::<above_maximum::AboveMaximum>::default(),
         ),
         (When::BeforeDemand, Box::new(image::OlderImage)),
+        (When::Deletes, Box::new(delete_requested::DeleteRequested)),
         (When::Deletes, Box::new(failed::Failed)),
         (When::Deletes, Box::new(deleting::NotDeletedYet)),
         (When::Deletes, Box::new(lost::Lost)),
@@ -247,6 +258,9 @@ fn gate(planner: &Planner<'_>, node: &Node<'_>, drain: &Drain, share: u64) -> Ga
     if !node.cloud_known || drain.runs && !runs(node) {
         return Gate::Held(Some(not_drained(node)));
     }
+    if let Some(why) = planner.paused(node) {
+        return Gate::Held(Some(why));
+    }
     if let Some(brake) = planner.removal_brake(false) {
         return Gate::Held(Some(Reason::Braked { brake }));
     }
@@ -293,7 +307,15 @@ impl Planner<'_> {
     pub(super) fn keeps_drained(&self, node: &Node<'_>) -> bool {
         let rules = rules();
         let mut rules = rules.iter();
-        rules.any(|(_, rule)| rule.keeps_drained(self, node))
+        !node.is_kept_by_operator() && rules.any(|(_, rule)| rule.keeps_drained(self, node))
+    }
+
+    /// The pause that stops this node's end.
+    fn paused(&self, node: &Node<'_>) -> Option<Reason> {
+        let pause = self
+            .next
+            .pause_of(&node.node_type().cloud, |pause| pause.deletes);
+        pause.map(Reason::from)
     }
 
     /// The brake that stops this node's end.
@@ -309,7 +331,7 @@ impl Planner<'_> {
         };
         for index in rule.order(self) {
             let node = self.node(index);
-            if node.is_decided() {
+            if !may_go(node) {
                 continue;
             }
             let drain = match rule.wants(self, node) {
@@ -352,7 +374,7 @@ impl Planner<'_> {
     fn choose_by(&mut self, rule: &mut dyn Rule) {
         for index in rule.order(self) {
             let node = self.node(index);
-            if !may_be_deleted(node) {
+            if !may_go(node) || !may_be_deleted(node) {
                 continue;
             }
             let Some(Verdict::Delete(delete)) = rule.wants(self, node) else {
@@ -361,8 +383,13 @@ impl Planner<'_> {
             if !delete.despite_claims && self.is_claimed(node) {
                 continue;
             }
-            match self.removal_brake(delete.without_job) {
-                Some(brake) => self.decide(index, NodeDecision::Keep, Reason::Braked { brake }),
+            let brake = || {
+                let brake = self.removal_brake(delete.without_job);
+                brake.map(|brake| Reason::Braked { brake })
+            };
+            let held = self.paused(node).or_else(brake);
+            match held.filter(|_| !delete.requested) {
+                Some(why) => self.decide(index, NodeDecision::Keep, why),
                 None => self.removals.push((index, delete.why)),
             }
         }
@@ -375,11 +402,16 @@ impl Planner<'_> {
     }
 
     /// Whether the rule of this name requested the drain.
-    fn is_drained_by(&self, node: &Node<'_>, name: &str) -> bool {
+    pub(super) fn is_drained_by(&self, node: &Node<'_>, name: &str) -> bool {
         let mark = format!("{} {name},", drain_mark(&self.policy.cluster));
         let drain = node.startd.and_then(|startd| startd.draining.as_ref());
         drain.is_some_and(|drain| drain.reason.starts_with(&mark))
     }
+}
+
+/// Whether any rule is asked about the node: none is about one that an operator keeps.
+fn may_go(node: &NodePlan<'_>) -> bool {
+    !node.is_decided() && !node.is_kept_by_operator()
 }
 
 fn may_be_deleted(node: &NodePlan<'_>) -> bool {

@@ -10,7 +10,7 @@ use crate::capacity::Capacity;
 use crate::job_requirements::{JobFault, JobGroupKey, MatchAnswer, MatchResult};
 use crate::limits::{self, Case, Limit};
 use crate::nearest::Nearest;
-use crate::node::Phase;
+use crate::node::{JobListed, Phase};
 use crate::observation::{
     METADATA_IMAGE, NodeId, Observed, OwnedServer, Resources, Role, ServerStatus,
 };
@@ -195,7 +195,17 @@ impl<'a> Planner<'a> {
             );
             alive += 1;
         }
-        let mut unneeded = self.unneeded();
+        // A collector whose ads are late would else get a new spare node each time.
+        let silent_spare = |node: &NodePlan<'_>| {
+            matches!(
+                node.phase,
+                Phase::Silent {
+                    job: JobListed::No,
+                    ..
+                }
+            )
+        };
+        let mut unneeded = self.unneeded() + self.nodes_where(silent_spare).len() as u64;
         let nodes_spare = self.spare();
         while unneeded < nodes_spare {
             let Ok(Chosen {
@@ -264,12 +274,12 @@ impl<'a> Planner<'a> {
     /// Intents whose servers no list has yet will take quota that the cloud does not count yet.
     fn count_requested(&mut self) {
         for index in self.nodes_where(|node| node.exists() && node.server.is_none()) {
-            let node_type = self.node(index).node_type.clone();
+            let node_type = self.node(index).node_type().clone();
             self.count_planned(&node_type);
         }
         // Those that are built have their servers in the quota, and not yet their ports and volumes.
         for index in self.nodes_where(|node| node.phase == Phase::Building) {
-            let cloud = self.node(index).node_type.cloud.clone();
+            let cloud = self.node(index).node_type().cloud.clone();
             self.counts.planned.entry(cloud).or_default().building += 1;
         }
     }

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Age, NodeType, TickInstant};
 use crate::job_requirements::JobGroupKey;
+use crate::maintenance::Requests;
 use crate::matching::host_of;
 use crate::observation::{AttachedVolume, StartdView};
 use crate::submitter::Submitters;
@@ -82,6 +83,9 @@ pub struct NodeState {
     /// What its age says.
     #[serde(flatten)]
     pub age: Age,
+    /// What operators have requested of it.
+    #[serde(flatten)]
+    pub requests: Requests,
 }
 
 /// A node's startd: where it is, and that it takes jobs.
@@ -206,6 +210,7 @@ impl NodeState {
             drain: DrainState::default(),
             delete: DeleteState::default(),
             age: Age::default(),
+            requests: Requests::default(),
         }
     }
 
@@ -220,6 +225,11 @@ impl NodeState {
 }
 
 impl Join {
+    /// Whether the startd is where it was.
+    pub(crate) fn is_known_at(&self, startd: &StartdView) -> bool {
+        self.machine.as_ref() == Some(&startd.machine) && self.address == startd.address
+    }
+
     /// Remembers where the startd is, and where it was on another host or under another name.
     pub fn is_at(&mut self, startd: &StartdView) {
         let host = |address: Option<&str>| address.and_then(host_of).map(str::to_owned);
@@ -254,10 +264,13 @@ impl Join {
 }
 
 impl Silence {
-    /// Time without an observation is no silence.
-    pub(crate) fn ends(&mut self) {
-        self.silent = None;
-        self.unlisted = None;
+    /// The silence after a time without an observation, which is no silence.
+    pub(crate) fn ended(&self) -> Silence {
+        Silence {
+            silent: None,
+            unlisted: None,
+            job_listed: self.job_listed,
+        }
     }
 }
 
@@ -345,7 +358,10 @@ mod tests {
             "delete_intended": 19,
             "delete_accepted": 20,
             "invalidated": true,
-            "volumes": [{"id": "v", "deleted_with_server": true}]
+            "volumes": [{"id": "v", "deleted_with_server": true}],
+            "keep": {"since": "2027-01-15T09:40:08Z", "until": "2027-01-15T18:00:00Z", "by": "alice"},
+            "drain_request": {"since": "2027-01-15T09:40:08Z", "by": "alice", "replace": true},
+            "delete_request": {"since": "2027-01-15T09:40:08Z", "by": "bob"}
         }"#;
         let node: Value = serde_json::from_str(node).unwrap();
         assert_eq!(rewritten(&node), node);

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use scaling::action::{Done, Failure, FailureKind, PoolAction, StartdIdentity};
 use scaling::idle_time::{Clocks, IdleTimes, Waiting, young};
+use scaling::job_names::{JobId, JobIds, MachineJobs, PoolJobs, RunningJob};
 use scaling::job_requirements::{
     JobGroupKey, MatchResult, MatchTarget, Matches, RequirementsDigest,
 };
@@ -14,7 +15,7 @@ use scaling::observation::{
 };
 use scaling::sender::Sender;
 use system::deadline::Deadline;
-use tick::pool::{Pool, TrackedMachines};
+use tick::pool::{JobThere, Pool, TrackedMachines};
 
 use super::{SimulatedPool, failure, locked};
 use crate::world::{JobState, LEASE, SimulatedAd, World, machine};
@@ -47,6 +48,10 @@ impl Pool for SimulatedPool<'_> {
             schedds: BTreeMap::from([(SCHEDD.to_owned(), schedd)]),
             negotiator: Observed::Known(NegotiatorView::default()),
             central_managers: None,
+            jobs: PoolJobs {
+                query: None,
+                running: running(&world),
+            },
         }
     }
 
@@ -106,6 +111,33 @@ impl Pool for SimulatedPool<'_> {
         }
         let watch = TrackedMachines::from_iter([(machine.to_owned(), String::new())]);
         Ok(!schedd(&world, &watch, Duration::ZERO).running_on.is_empty())
+    }
+
+    fn jobs_on(
+        &self,
+        machines: &BTreeSet<String>,
+        _deadline: Deadline,
+    ) -> Result<Vec<JobThere>, Failure> {
+        let world = locked(self.world);
+        if world.broken.schedd {
+            let message = "the schedd does not answer".to_owned();
+            return Err(failure(FailureKind::Unknown, message));
+        }
+        let jobs = world.jobs.iter().enumerate().filter_map(|(number, job)| {
+            let JobState::Running { server, .. } = &job.state else {
+                return None;
+            };
+            let name = machine(world.names.get(server)?);
+            let short = name.split('.').next().unwrap_or_default();
+            let is_there = machines.contains(&name) || machines.contains(short);
+            is_there.then(|| JobThere {
+                schedd: SCHEDD.to_owned(),
+                id: format!("{number}.0"),
+                owner: None,
+                machine: Some(name),
+            })
+        });
+        Ok(jobs.collect())
     }
 
     fn ask(&self, address: &str, _deadline: Deadline) -> Result<Vec<StartdView>, Failure> {
@@ -199,11 +231,35 @@ pub(super) fn view(world: &World, ad: &SimulatedAd) -> StartdView {
     }
 }
 
+/// The id of a job by its place in the world.
+fn id(number: usize) -> JobId {
+    JobId {
+        cluster: number as u64 + 1,
+        proc: 0,
+    }
+}
+
+/// Running jobs by machine. They have no owner.
+fn running(world: &World) -> BTreeMap<String, MachineJobs> {
+    let mut machines: BTreeMap<String, MachineJobs> = BTreeMap::new();
+    for (number, job) in world.jobs.iter().enumerate() {
+        if let JobState::Running { server, .. } = &job.state
+            && let Some(name) = world.names.get(server)
+        {
+            let job = id(number).to_string();
+            let jobs = machines.entry(machine(name)).or_default();
+            jobs.add(RunningJob { job, owner: None });
+        }
+    }
+    machines
+}
+
 /// The one schedd of the site.
 pub(super) const SCHEDD: &str = "simulated";
 
 pub(super) fn schedd(world: &World, watch: &TrackedMachines, young: Duration) -> ScheddView {
-    let mut groups: BTreeMap<(Resources, RequirementsDigest), IdleTimes> = BTreeMap::new();
+    let mut groups: BTreeMap<(Resources, RequirementsDigest), (IdleTimes, JobIds)> =
+        BTreeMap::new();
     let mut newest_cluster = 0;
     let mut jobs = JobCounts::default();
     let mut running_on: BTreeMap<String, RunningJobs> = BTreeMap::new();
@@ -215,8 +271,9 @@ pub(super) fn schedd(world: &World, watch: &TrackedMachines, young: Duration) ->
                 newest_cluster = cluster;
                 let since = if job.claims_to_wait { 0 } else { *since };
                 let needs = RequirementsDigest(job.needs.clone());
-                let group = groups.entry((job.request, needs)).or_default();
-                group.add(i64::try_from(since).ok(), Some(cluster), 1);
+                let (times, ids) = groups.entry((job.request, needs)).or_default();
+                ids.add(id(number));
+                times.add(i64::try_from(since).ok(), Some(cluster), 1);
             }
             JobState::Running { server, since } => {
                 jobs.running += 1;
@@ -249,21 +306,24 @@ pub(super) fn schedd(world: &World, watch: &TrackedMachines, young: Duration) ->
         marks: watch.clusters.get(SCHEDD),
         young,
     };
-    let demand = groups.into_iter().map(|((request, needs), times)| {
-        let Waiting {
-            jobs,
-            young,
-            longest,
-        } = times.waiting(clocks);
-        Demand {
-            request,
-            needs,
-            jobs,
-            young,
-            waiting: longest,
-            ..Demand::default()
-        }
-    });
+    let demand = groups
+        .into_iter()
+        .map(|((request, needs), (times, job_ids))| {
+            let Waiting {
+                jobs,
+                young,
+                longest,
+            } = times.waiting(clocks);
+            Demand {
+                request,
+                needs,
+                jobs,
+                young,
+                waiting: longest,
+                job_ids,
+                ..Demand::default()
+            }
+        });
     ScheddView {
         demand: demand.collect(),
         newest_cluster: Some(newest_cluster),

@@ -156,7 +156,7 @@ impl World {
             .is_some_and(|since| now >= since + 60 * 60);
         // Neither the collector has heard of it for that long, nor does it say anything now: as good as cut off.
         let lease_over = lease_over || (mute && server.heard.is_some_and(|at| now >= at + 60 * 60));
-        let ended = self.jobs_end.is_some_and(|end| age >= end);
+        let ended = self.jobs_end.is_some_and(|end| age >= end) || self.condemned.contains(id);
         if jobs > 0 && server.startd.is_some() && !lease_over && !ended {
             self.violations.push(format!(
                 "{now}: {} deleted with {jobs} jobs on it",

@@ -10,8 +10,63 @@ use simulation::{IMAGE, SimulatedServer};
 use super::faults::{CloudAnswer, PoolAnswer};
 use crate::attacker::Attack;
 
+/// What an operator requests of the nodes whose number is `index`, or of the clouds.
+#[derive(Debug, Clone)]
+pub enum Act {
+    /// Of blue, green or all clouds.
+    Pause {
+        cloud: usize,
+        minutes: Option<u64>,
+        deletes: bool,
+    },
+    Resume {
+        cloud: usize,
+    },
+    Keep {
+        index: usize,
+        minutes: Option<u64>,
+    },
+    Release {
+        index: usize,
+    },
+    Drain {
+        index: usize,
+        replace: bool,
+    },
+    DrainAll {
+        replace: bool,
+    },
+    WithdrawDrain {
+        index: usize,
+    },
+    Delete {
+        index: usize,
+    },
+}
+
+impl Act {
+    pub fn any() -> impl Strategy<Value = Act> {
+        use Act::*;
+        let index = || 0..10usize;
+        let minutes = || prop::option::of(1..90u64);
+        prop_oneof![
+            3 => (0..3usize, minutes(), any::<bool>())
+                .prop_map(|(cloud, minutes, deletes)| Pause { cloud, minutes, deletes }),
+            2 => (0..3usize).prop_map(|cloud| Resume { cloud }),
+            3 => (index(), minutes()).prop_map(|(index, minutes)| Keep { index, minutes }),
+            2 => index().prop_map(|index| Release { index }),
+            3 => (index(), any::<bool>()).prop_map(|(index, replace)| Drain { index, replace }),
+            1 => any::<bool>().prop_map(|replace| DrainAll { replace }),
+            2 => index().prop_map(|index| WithdrawDrain { index }),
+            3 => index().prop_map(|index| Delete { index }),
+        ]
+    }
+}
+
 #[derive(Debug, Clone)]
 pub enum Event {
+    /// Not among those of [`event`]: histories with operators have a number of their own.
+    Operator(Act),
     Submit {
         count: u64,
         cpus: u64,

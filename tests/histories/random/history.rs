@@ -4,9 +4,11 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Mutex;
 use std::time::Duration;
 
+use jiff::{SignedDuration, Timestamp};
 use scaling::allocation::Allocation;
 use scaling::budget::Budget;
 use scaling::leftover::LeftoverKind;
+use scaling::maintenance::{DeleteRequest, DrainRequest, Keep, OperatorPause};
 use scaling::money::Money;
 use scaling::observation::{
     NodeId, ServerStatus, builder_metadata, execute_metadata, master_metadata,
@@ -21,7 +23,7 @@ use system::deadline::Deadline;
 use tick::act::act;
 use tick::observe::observe_in_turn;
 
-use super::events::{Event, Forgery, IMAGES, THERE};
+use super::events::{Act, Event, Forgery, IMAGES, THERE};
 use super::faults::{CloudAnswer, Faults};
 use super::rules::{self, Tally, Tick};
 use crate::corpus::Recorder;
@@ -403,6 +405,11 @@ impl History {
                 world.create_signed("green", "builder", "small", metadata);
             }
             Event::Killed(after) => then.killed = Some(*after),
+            Event::Operator(act) => {
+                let at = world.at();
+                drop(world);
+                self.operate(act, at);
+            }
             Event::Pause(minutes) => world.advance(minutes * 60),
             Event::HostRestart { after, minutes } => {
                 drop(world);
@@ -410,6 +417,70 @@ impl History {
                 locked(&self.world).advance(minutes * 60);
             }
             Event::Clock(seconds) => world.clock_ahead += seconds,
+        }
+    }
+
+    /// What a command does to the state, between two ticks.
+    fn operate(&mut self, act: &Act, since: Timestamp) {
+        let by = "operator".to_owned();
+        let end = |minutes: &Option<u64>| {
+            let end = |minutes: &u64| since + SignedDuration::from_mins(*minutes as i64);
+            minutes.as_ref().map(end)
+        };
+        let cloud = |number: &usize| [Some("blue"), Some("green"), None][*number];
+        let nodes: Vec<NodeId> = self.state.nodes.keys().cloned().collect();
+        let node = |index: &usize| {
+            let position = index.checked_rem(nodes.len())?;
+            nodes.get(position).cloned()
+        };
+        let state = &mut self.state;
+        match act {
+            Act::Pause {
+                cloud: number,
+                minutes,
+                deletes,
+            } => {
+                let pause = OperatorPause {
+                    since,
+                    until: end(minutes),
+                    deletes: *deletes,
+                    reason: None,
+                    by,
+                    retiring: false,
+                };
+                state.pause(cloud(number), pause);
+            }
+            Act::Resume { cloud: number } => drop(state.end_pause(cloud(number), since)),
+            Act::Keep { index, minutes } => {
+                let until = end(minutes);
+                let keep = Keep { since, until, by };
+                node(index).and_then(|node| state.keep(&node, keep));
+            }
+            Act::Release { index } => {
+                node(index)
+                    .and_then(|node| state.withdraw(&node, since, |requests| requests.keep = None));
+            }
+            Act::Drain { index, replace } => {
+                let replace = *replace;
+                let request = DrainRequest { since, by, replace };
+                node(index).and_then(|node| state.request_drain(&node, request));
+            }
+            Act::DrainAll { replace } => {
+                let replace = *replace;
+                for node in &nodes {
+                    let by = by.clone();
+                    state.request_drain(node, DrainRequest { since, by, replace });
+                }
+            }
+            Act::WithdrawDrain { index } => {
+                node(index).and_then(|node| {
+                    state.withdraw(&node, since, |requests| requests.drain = None)
+                });
+            }
+            Act::Delete { index } => {
+                let request = DeleteRequest { since, by };
+                node(index).and_then(|node| state.request_delete(&node, request));
+            }
         }
     }
 
@@ -426,6 +497,10 @@ impl History {
     fn tick(&mut self, then: &Then) -> Result<(), String> {
         locked(&self.world).advance(self.distance);
         let at = locked(&self.world).at();
+        let condemned = self.state.nodes.values();
+        let condemned = condemned.filter(|memory| memory.requests.delete.is_some());
+        let condemned = condemned.filter_map(|memory| memory.server_id.clone());
+        locked(&self.world).condemned.extend(condemned);
         let site = simulation::backends(&self.world, &self.policy);
         let site = self.faults.between(site, &self.world);
         // The world answers at once: this deadline is never met.
@@ -569,6 +644,12 @@ impl History {
             self.state.resume(cloud);
         }
         self.policy.max_silent_share = 1.0;
+        // And what is paused or kept goes on.
+        self.state.paused = None;
+        self.state.paused_clouds.clear();
+        for memory in self.state.nodes.values_mut() {
+            memory.requests.keep = None;
+        }
         let world = locked(&self.world);
         self.tally.end_faults(&world, &self.policy);
         if let Some(log) = &mut self.log {

@@ -19,7 +19,7 @@ use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestError, TestRng, TestRunner};
 
-use events::{Event, Forgery, THERE, event};
+use events::{Act, Event, Forgery, THERE, event};
 use faults::CloudAnswer;
 use history::{History, MINUTES};
 
@@ -68,9 +68,26 @@ fn histories() -> impl Strategy<Value = (u64, Vec<(u8, Event)>)> {
     (any::<u64>(), events)
 }
 
+/// The same with an operator at work. They are others than those without, which stay as they are.
+fn operated() -> impl Strategy<Value = (u64, Vec<(u8, Event)>)> {
+    let act = || Act::any().prop_map(Event::Operator);
+    let acts = prop::collection::vec((0..MINUTES, act()), 1..12);
+    (histories(), acts).prop_map(|((world, mut events), acts)| {
+        events.extend(acts);
+        (world, events)
+    })
+}
+
 /// One history, and when it fails, the least of it that still does.
 fn run(seed: u64) -> Result<(), String> {
-    let result = runner(seed).run(&histories(), |(world, mut events)| {
+    run_of(seed, histories())
+}
+
+fn run_of(
+    seed: u64,
+    histories: impl Strategy<Value = (u64, Vec<(u8, Event)>)>,
+) -> Result<(), String> {
+    let result = runner(seed).run(&histories, |(world, mut events)| {
         events.sort_by_key(|(minute, _)| *minute);
         let history = History::new(world, &events);
         history.run(&events).map_err(TestCaseError::fail)
@@ -98,7 +115,11 @@ fn run(seed: u64) -> Result<(), String> {
 }
 
 /// Runs them on all cores; the failures by their seeds.
-fn run_all(first: u64, count: u64) -> BTreeMap<u64, String> {
+fn run_all(
+    first: u64,
+    count: u64,
+    run: impl Fn(u64) -> Result<(), String> + Sync,
+) -> BTreeMap<u64, String> {
     let began = Instant::now();
     let next = AtomicU64::new(0);
     let failures = Mutex::new(BTreeMap::new());
@@ -178,14 +199,14 @@ fn whatever_happens_no_job_is_lost_and_nothing_leaks() {
             let since = SystemTime::now().duration_since(UNIX_EPOCH);
             let seconds = since.unwrap_or(Duration::ZERO).as_secs();
             // Far from those of the last run, however many they were.
-            run_all(seconds << 20, count)
+            run_all(seconds << 20, count, run)
         }
         None => {
             let failed = FAILED.into_iter();
             let mut failures: BTreeMap<u64, String> = failed
                 .filter_map(|seed| Some((seed, run(seed).err()?)))
                 .collect();
-            failures.extend(run_all(0, USUAL));
+            failures.extend(run_all(0, USUAL, run));
             failures
         }
     };
@@ -193,6 +214,22 @@ fn whatever_happens_no_job_is_lost_and_nothing_leaks() {
     assert!(
         failures.is_empty(),
         "EHOS_HISTORY_SEED={seeds:?}, printed above"
+    );
+}
+
+#[test]
+fn whatever_operators_request_no_other_job_is_lost_and_nothing_leaks() {
+    let count = variable("EHOS_HISTORIES").unwrap_or(USUAL / 3);
+    let failures = match variable("EHOS_OPERATED_SEED") {
+        Some(seed) => run_of(seed, operated()).err().into_iter().collect(),
+        None => run_all(0, count, |seed| run_of(seed, operated()))
+            .into_values()
+            .collect::<Vec<_>>(),
+    };
+    assert!(
+        failures.is_empty(),
+        "EHOS_OPERATED_SEED=NUMBER runs one of them: {}",
+        failures.join("\n")
     );
 }
 
@@ -214,7 +251,15 @@ fn histories_that_have_found_something_hold() {
             own_identities,
         }))
     };
-    let histories: [(u64, &[(u8, Event)]); 13] = [
+    let histories: [(u64, &[(u8, Event)]); 14] = [
+        // Each time that old ads made the spare node silent, another one was created.
+        (
+            11_712_528_025_511_115_560,
+            &[
+                (0, Event::NodesMin { min: 0, spare: 1 }),
+                (0, Event::OldAds(140)),
+            ],
+        ),
         // A delete that was not done is asked for again behind an ad from before the startd's restart.
         (
             7_325_456_115_058_893,

@@ -164,6 +164,8 @@ fn in_vain(event: &Event) -> u64 {
         // One of each flavor is tried.
         Event::SubmitNeeding { .. } | Event::Unlearnt(_) => 3,
         Event::NodesMin { min, spare } => min + spare,
+        // All of it, once more.
+        Event::Operator(_) => 16,
         // Those that are there go sooner than else.
         Event::MaxLifetime(_) | Event::Money { .. } | Event::NodesMax(_) => 8,
         // All of it, and again after each boot_timeout in which the ad of no new node comes: it looks as if none had joined.
@@ -298,6 +300,7 @@ macro_rules! must {
 pub fn check(tick: &Tick<'_>, tally: &mut Tally) -> Result<(), String> {
     the_order_of_lists_makes_no_difference(tick, tally)?;
     nothing_of_others_is_touched(tick, tally)?;
+    what_operators_request_is_done(tick)?;
     no_job_is_ended(tick)?;
     what_is_not_seen_is_left_alone(tick)?;
     limits_hold(tick, tally)?;
@@ -407,6 +410,76 @@ fn deleted(action: &Action) -> Option<(&NodeId, &OwnedServer)> {
     }
 }
 
+/// Whether an operator has requested to delete the node, whatever is known of it.
+fn is_condemned(tick: &Tick<'_>, node: &NodeId) -> bool {
+    let memory = tick.before.nodes.get(node);
+    memory.is_some_and(|memory| memory.requests.delete.is_some())
+}
+
+/// By what the state says, and not the plan: of a pause, of kept nodes, and of nodes that are to be deleted.
+fn what_operators_request_is_done(tick: &Tick<'_>) -> Result<(), String> {
+    let at = tick.observation.at;
+    let lasts = |until: Option<jiff::Timestamp>| until.is_none_or(|until| at < until);
+    let paused = |cloud: &str, deletes: bool| {
+        let of_cloud = tick.before.paused_clouds.get(cloud);
+        let mut all = tick.before.paused.iter().chain(of_cloud);
+        all.any(|pause| lasts(pause.until) && (pause.deletes || !deletes))
+    };
+    for action in &tick.plan.actions {
+        let node = action.node();
+        let memory = tick.before.nodes.get(node);
+        let ends = matches!(action, Action::Pool(PoolAction::Drain { .. }))
+            || deleted(action).is_some_and(|(_, server)| server.role() != Role::Builder);
+        let keep = memory.and_then(|memory| memory.requests.keep.as_ref());
+        must!(
+            !ends || !keep.is_some_and(|keep| lasts(keep.until)),
+            "{} {node}, which is kept",
+            action.verb()
+        );
+        if let Action::Cloud { cloud, .. } = action {
+            must!(
+                action.verb() != "create" || !paused(cloud, false),
+                "{node} is created in {cloud}, which is paused"
+            );
+        }
+        let cloud = memory.map(|memory| memory.node_type.cloud.as_str());
+        must!(
+            !ends || is_condemned(tick, node) || !paused(cloud.unwrap_or_default(), true),
+            "{} {node} in {cloud:?}, whose deletes are paused",
+            action.verb()
+        );
+    }
+    // A request to delete is carried out as soon as the cloud shows the server, unless max_actions is reached.
+    let changes = |action: &&Action| matches!(action.verb(), "create" | "delete" | "remove");
+    let before = tick.before.at(at);
+    let recent = before.recent.clone().count(before.now).changes;
+    let all = tick.plan.actions.iter().filter(changes).count() as u64;
+    if recent + all >= tick.policy.max_actions {
+        return Ok(());
+    }
+    for line in &tick.plan.nodes {
+        let idle_or_busy = matches!(
+            line.phase.as_str(),
+            "idle" | "busy" | "booting" | "building"
+        );
+        let memory = tick.plan.next.nodes.get(&line.node);
+        let sent = memory.is_some_and(|memory| memory.delete.intended.is_some());
+        let contested = line.why.name() == "contested";
+        let known = tick.observation.clouds.get(&line.cloud);
+        let listed = known.and_then(Observed::known).is_some_and(|view| {
+            let mut servers = view.servers.iter();
+            servers.any(|server| Some(server.id()) == line.server.id.as_deref())
+        });
+        must!(
+            !is_condemned(tick, &line.node) || !idle_or_busy || !listed || sent || contested,
+            "{} is to be deleted and is not: {}",
+            line.node,
+            line.why
+        );
+    }
+    Ok(())
+}
+
 fn collector<'a>(tick: &'a Tick<'_>) -> Option<&'a CollectorView> {
     let known = tick.observation.pool.collector.known();
     known.filter(|collector| collector.up_for >= tick.policy.collector_grace)
@@ -429,6 +502,9 @@ fn no_job_is_ended(tick: &Tick<'_>) -> Result<(), String> {
         let Some((node, server)) = deleted(action) else {
             continue;
         };
+        if is_condemned(tick, node) {
+            continue;
+        }
         let memory = tick.plan.next.nodes.get(node);
         let identified = memory.is_some_and(|memory| memory.join.identified);
         for startd in startds_of(tick, server.id()) {
@@ -492,8 +568,9 @@ fn what_is_not_seen_is_left_alone(tick: &Tick<'_>) -> Result<(), String> {
         // What servers have left behind is its cloud's affair alone.
         let leftover = matches!(action.verb(), "remove" | "disassociate");
         let create = action.verb() == "create" && !hides;
+        let condemned = deleted(action).is_some() && is_condemned(tick, node);
         must!(
-            hears || is_builder || ads || leftover || create,
+            hears || condemned || is_builder || ads || leftover || create,
             "{} {node} while the collector does not hear",
             action.verb()
         );
@@ -508,7 +585,7 @@ fn what_is_not_seen_is_left_alone(tick: &Tick<'_>) -> Result<(), String> {
         let ends = deleted(action).is_some() && !is_builder && may_have_job
             || matches!(action, Action::Pool(PoolAction::Drain { .. }));
         must!(
-            !new_unknown || !ends,
+            !new_unknown || !ends || condemned,
             "{} {node} while a schedd has just become unknown",
             action.verb()
         );

@@ -7,8 +7,3 @@ elif command -v wget >/dev/null; then wget -q -O "$file" -- "$url"
 else python3 -c 'import shutil, sys, urllib.request as r
 shutil.copyfileobj(r.urlopen(sys.argv[1], timeout=60), open(sys.argv[2], "wb"))' "$url" "$file"; fi
 echo "$sum  $file" | sha256sum -c - >/dev/null
-case $kind in
-    deb) DEBIAN_FRONTEND=noninteractive apt-get -y install "$file" >&2 ;;
-    rpm) dnf -y install "$file" >&2 ;;
-    *) install -m 755 "$file" /usr/bin/ehos.new-version ;;
-esac

@@ -6,9 +6,7 @@ if [ -d /etc/ehos/keys ]; then
     chown -R ehos:ehos /etc/ehos/keys; chmod -R u=rwX,go= /etc/ehos/keys
 fi
 if command -v restorecon >/dev/null; then
-    restorecon -R /etc/ehos /usr/bin/ehos /usr/share/ehos /usr/lib/sysusers.d/ehos.conf \
-        /usr/lib/systemd/system/ehos.service /usr/lib/systemd/system/ehos.timer \
-        /usr/lib/systemd/system/ehos.path /usr/lib/systemd/system/ehos-soon.service \
-        /usr/lib/systemd/system/ehos-frontend.service
+    restorecon -R /etc/ehos /usr/bin/ehos /usr/share/ehos /usr/lib/sysusers.d/ehos.conf /usr/lib/tmpfiles.d/ehos.conf \
+        /usr/lib/systemd/system/ehos*
 fi
 systemctl daemon-reload; systemctl try-restart ehos-frontend.service

@@ -5,4 +5,4 @@ if ! getent passwd ehos >/dev/null; then
         useradd --system --gid ehos --home-dir /var/lib/ehos --shell /usr/sbin/nologin ehos
     }
 fi
-install -d -o ehos -g ehos -m 700 /var/lib/ehos
+install -d -o ehos -g ehos -m 711 /var/lib/ehos

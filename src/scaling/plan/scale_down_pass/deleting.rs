@@ -45,13 +45,14 @@ impl Planner<'_> {
                 server: server.clone(),
                 expects: match why {
                     Reason::ForcefulExpiration { .. } => Expected::Overdue,
+                    Reason::DeleteRequested { .. } => Expected::Requested,
                     _ => self.expected(node),
                 },
                 startd: self.startd_identity(node),
                 keep_console: !again && matches!(node.phase, Phase::Failed { .. }),
                 again,
             };
-            let cloud = node.node_type.cloud.clone();
+            let cloud = node.node_type().cloud.clone();
             self.actions.ask_cloud(&cloud, action);
             self.remember(index, |memory| {
                 memory.delete.intended = Some(now);

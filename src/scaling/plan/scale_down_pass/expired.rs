@@ -57,7 +57,10 @@ impl Rule for Expired {
     }
 
     fn keeps_drained(&self, planner: &Planner<'_>, node: &Node<'_>) -> bool {
-        planner.policy.max_lifetime(&node.node_type.cloud).is_some()
+        planner
+            .policy
+            .max_lifetime(&node.node_type().cloud)
+            .is_some()
             && planner.is_drained_by(node, self.name())
     }
 }
@@ -97,7 +100,7 @@ impl Rule for ForcefullyExpired {
 impl Planner<'_> {
     fn lifetimes(&self, node: &Node<'_>) -> (Seconds, Seconds) {
         let age = node.server.map(|server| server.record().age);
-        let most = self.policy.max_lifetime(&node.node_type.cloud);
+        let most = self.policy.max_lifetime(&node.node_type().cloud);
         (
             seconds(age.unwrap_or_default()),
             seconds(most.unwrap_or_default()),
@@ -106,7 +109,7 @@ impl Planner<'_> {
 
     /// Whether it takes no jobs because its time has come: its startd and its server's age say the same.
     fn has_retired(&self, node: &Node<'_>) -> bool {
-        let most = self.policy.max_lifetime(&node.node_type.cloud);
+        let most = self.policy.max_lifetime(&node.node_type().cloud);
         let named = node.server.and_then(|server| server.node());
         let after = most.map(|most| retires_after(most, named.unwrap_or(&node.id)));
         let age = node.server.map(|server| server.record().age);
@@ -117,7 +120,7 @@ impl Planner<'_> {
     pub(in crate::plan) fn outlived(&self) -> Vec<String> {
         let killed = self.nodes.iter().filter_map(|node| match &node.decision {
             Some((NodeDecision::Delete, why @ Reason::ForcefulExpiration { .. })) => {
-                Some(format!("{}: {why}", node.name))
+                Some(format!("{}: {why}", node.name()))
             }
             _ => None,
         });
@@ -125,13 +128,13 @@ impl Planner<'_> {
         let old = self
             .nodes
             .iter()
-            .filter(|node| node.expiry.expired && node.is_kept());
+            .filter(|node| node.expiry.expired && node.may_be_replaced());
         let age = |node: &&NodePlan<'_>| node.server.map(|server| server.record().age);
         if let Some(oldest) = old.clone().max_by_key(age) {
             told.push(format!(
                 "expired nodes (max_lifetime): {}, the oldest is {} ({}, {}); ehos replaces each once it is idle",
                 old.count(),
-                oldest.name,
+                oldest.name(),
                 phase_name(&oldest.phase).as_str(),
                 self.lifetimes(oldest).0,
             ));

@@ -61,7 +61,7 @@ impl Planner<'_> {
             return;
         }
         let (node_type, zone, asked_for) = (
-            node.node_type.clone(),
+            node.node_type().clone(),
             node.memory.zone.clone(),
             node.memory.started,
         );
@@ -86,7 +86,7 @@ impl Planner<'_> {
         };
         match &node.phase {
             Phase::Failed { fault: Some(fault) } if node.server.is_some_and(in_error) => {
-                let used_up = is_no_valid_host(fault) && self.used_up(&node.node_type);
+                let used_up = is_no_valid_host(fault) && self.used_up(node.node_type());
                 Cause::Refused(match used_up {
                     true => About::Room,
                     false => refusal::of_fault(fault),

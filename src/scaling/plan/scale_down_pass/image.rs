@@ -49,7 +49,7 @@ impl Rule for OlderImage {
         }
         let mut drain = drain(node, |idle_for| Reason::DrainOlderImage {
             idle_seconds: seconds(idle_for),
-            image: node.node_type.image.clone(),
+            image: node.node_type().image.clone(),
             configured_image: successor.image,
         })?;
         drain.waits = true;
@@ -109,7 +109,7 @@ impl Rule for ImageTrial {
         }
         let drain = drain(node, |idle_for| Reason::DrainToTryImage {
             idle_seconds: seconds(idle_for),
-            image: node.node_type.image.clone(),
+            image: node.node_type().image.clone(),
             configured_image: successor.image,
         })?;
         Some(Verdict::Drain(drain))

@@ -33,7 +33,10 @@ impl Rule for Surplus {
 
     fn begin(&mut self, planner: &mut Planner<'_>) {
         self.nodes_spare = planner.spare();
-        self.surplus = planner.unneeded().saturating_sub(self.nodes_spare);
+        let kept = planner.nodes_where(|node| node.is_unneeded() && node.is_kept_by_operator());
+        let unneeded = planner.unneeded();
+        let others = unneeded.saturating_sub(kept.len() as u64);
+        self.surplus = unneeded.saturating_sub(self.nodes_spare).min(others);
         self.may_go = planner.alive().saturating_sub(planner.policy.nodes_min);
     }
 
@@ -72,7 +75,7 @@ impl Rule for Surplus {
             return Some(Verdict::Keep(Reason::Minimum { nodes_min }));
         }
         let idle_seconds = seconds(idle_for);
-        let idle_timeout = planner.idle_timeout(&node.node_type.cloud);
+        let idle_timeout = planner.idle_timeout(&node.node_type().cloud);
         if !planner.has_reached(idle_for, idle_timeout, self.some_leave) {
             self.may_go -= 1;
             return Some(Verdict::Keep(Reason::IdleNotLongEnough {
@@ -116,10 +119,10 @@ impl Planner<'_> {
         idle_for + early.min(timeout / 4) >= timeout
     }
 
-    fn price_of(&self, node: &Node<'_>) -> Option<Money> {
+    pub(in crate::plan) fn price_of(&self, node: &Node<'_>) -> Option<Money> {
         self.policy
-            .cloud(&node.node_type.cloud)?
-            .price(&node.node_type.flavor)
+            .cloud(&node.node_type().cloud)?
+            .price(&node.node_type().flavor)
     }
 
     /// The idle timeout of a surplus node: zero when a budget is spent.
@@ -135,7 +138,7 @@ impl Planner<'_> {
     /// Where a started period is paid: for how many seconds yet the node is paid for, until shortly before the end of that
     /// time. It is kept for no longer than one period.
     fn paid_for(&self, node: &Node<'_>, idle_for: Duration) -> Option<Seconds> {
-        let cloud = self.policy.cloud(&node.node_type.cloud)?;
+        let cloud = self.policy.cloud(&node.node_type().cloud)?;
         let period = cloud.billing_period?;
         let age = node.server?.record().age;
         let used = age.as_millis().checked_rem(period.as_millis())?;

@@ -28,7 +28,7 @@ impl Rule for TakesNoJobs {
             let Some((_, why)) = planner.takes_no_jobs(node) else {
                 continue;
             };
-            let (node_type, asked_for) = (node.node_type.clone(), memory.started);
+            let (node_type, asked_for) = (node.node_type().clone(), memory.started);
             planner.remember(index, |memory| memory.failed = true);
             let why = why.to_string();
             planner

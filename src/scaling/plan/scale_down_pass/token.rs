@@ -35,14 +35,14 @@ impl Planner<'_> {
         let ending = self
             .nodes
             .iter()
-            .filter(|node| node.expiry.token_ends && node.is_kept());
+            .filter(|node| node.expiry.token_ends && node.may_be_replaced());
         let all: Vec<_> = ending.collect();
         let first = all.first()?;
         Some(format!(
             "nodes whose token expires within {margin} or has expired: {}, the oldest is {} ({}); ehos replaces each once it \
              is idle",
             all.len(),
-            first.name,
+            first.name(),
             phase_name(&first.phase).as_str(),
         ))
     }

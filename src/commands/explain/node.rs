@@ -1,94 +1,93 @@
-//! `ehos explain NODE`: the history of a node.
+//! The history of a node.
 
 use std::io::Write;
+use std::path::Path;
 
 use anyhow::Context;
-use jiff::Timestamp;
-use jiff::tz::TimeZone;
 use log::{error, warn};
 
-use super::status::{colour, time_zone, width};
+use super::FoundNode;
+use super::text::Page;
 use crate::cli::{Explain, Output};
-use crate::commands::state_directory_of_reader;
-use report::history;
+use report::TickReport;
 use report::history::UnreadDay;
 use report::history::life::{ActionTaken, End, Life, LifeEvent, part_in_words};
 use report::history::search::{Found, search};
 use report::names::{Named, in_words};
 use report::problem::is_unhealthy;
 use report::status;
-use report::status::layout::{Style, labelled, paint};
+use report::status::layout::Style;
 use report::tick_report::ActionResult;
 use scaling::names::PhaseName;
 use system::environment::Environment;
 use system::exit::Exit;
 use system::plain::clean;
 
-/// The least width of a terminal.
-const MIN_WIDTH: usize = 50;
-
-/// Writes the history of the node to `out`.
+/// Searches the node of this name.
 ///
 /// # Errors
-/// There is no history, or it cannot be read ([`status::Error`]).
-pub fn run(args: &Explain, environment: &Environment, out: &mut dyn Write) -> anyhow::Result<Exit> {
-    let directory = state_directory_of_reader(&args.common, environment)?;
-    let folder = history::folder(&directory);
-    let last = status::last(&folder)?;
-    let (found, unread) = search(&folder, &last, &args.node)
-        .map_err(|error| status::Error::of_file(&folder, &folder, error))?;
+/// The history cannot be read ([`status::Error`]).
+pub(super) fn find(name: &str, folder: &Path, last: &TickReport) -> anyhow::Result<FoundNode> {
+    let (found, unread) = search(folder, last, name)
+        .map_err(|error| status::Error::of_file(folder, folder, error))?;
     for UnreadDay { file, why } in &unread {
         warn!("{}: not searched: {why}", folder.join(file).display());
     }
-    let life = match &found {
-        Found::Node { node, records } => Life::of(node, records, &last),
-        Found::Nothing { .. } => None,
+    let (life, suggestions) = match found {
+        Found::Node { node, records } => (Life::of(&node, &records, last), Vec::new()),
+        Found::Nothing { suggestions } => (None, suggestions),
     };
-    let Some(life) = life else {
-        let hint = match found {
-            Found::Nothing { suggestions } if !suggestions.is_empty() => {
-                format!("similar names: {}", suggestions.join(", "))
-            }
-            _ => "the node may be older than daemon.history_days, or belong to another pool"
+    Ok(FoundNode {
+        life,
+        suggestions,
+        whole: unread.is_empty(),
+    })
+}
+
+impl FoundNode {
+    /// Says that there is no such node.
+    pub(super) fn not_found(&self, name: &str, folder: &Path) -> Exit {
+        let hint = match self.suggestions.as_slice() {
+            [] => "the node may be older than daemon.history_days, or belong to another pool; no user of this name has jobs"
                 .to_owned(),
+            similar => format!("similar names: {}", similar.join(", ")),
         };
         let folder = folder.display();
         error!(
             "node {}: not found in {folder}; {}",
-            clean(&args.node),
+            clean(name),
             clean(&hint)
         );
         // The node may be in a day that was not searched.
-        return Ok(if unread.is_empty() {
+        if self.whole {
             Exit::Failed
         } else {
             Exit::State
-        });
-    };
-    let printed = match args.output {
-        Output::Json => serde_json::to_string_pretty(&life)? + "\n",
-        Output::Text => {
-            let page = Page {
-                room: width(environment).max(MIN_WIDTH),
-                colour: colour(environment),
-                time_zone: time_zone(args.utc),
-            };
-            page.text(&life)
         }
+    }
+}
+
+/// Writes the history of the node to `out`.
+///
+/// # Errors
+/// `out` cannot be written.
+pub(super) fn write(
+    life: &Life,
+    args: &Explain,
+    environment: &Environment,
+    out: &mut dyn Write,
+) -> anyhow::Result<Exit> {
+    let printed = match args.output {
+        Output::Json => serde_json::to_string_pretty(life)? + "\n",
+        Output::Text => Page::new(args, environment).life(life),
     };
     out.write_all(printed.as_bytes())
         .context("the history cannot be printed")?;
     Ok(Exit::Done)
 }
 
-struct Page {
-    room: usize,
-    colour: bool,
-    time_zone: TimeZone,
-}
-
 impl Page {
-    fn text(&self, life: &Life) -> String {
+    fn life(&self, life: &Life) -> String {
         let mut text = String::new();
         self.say(&mut text, "node     ", &life.node, Style::Bold);
         self.say(&mut text, "name     ", &life.name, Style::Plain);
@@ -120,18 +119,6 @@ impl Page {
         let answer = life.end.sentence(|at| self.time(at));
         self.say(&mut text, "", &answer, style_of_end(&life.end));
         text
-    }
-
-    fn say(&self, text: &mut String, label: &str, what: &str, style: Style) {
-        for line in labelled(label, &clean(what), self.room) {
-            *text += &paint(style, &line, self.colour);
-            text.push('\n');
-        }
-    }
-
-    fn time(&self, at: &Timestamp) -> String {
-        let at = at.to_zoned(self.time_zone.clone());
-        at.strftime("%Y-%m-%d %H:%M:%S %Z").to_string()
     }
 }
 

@@ -1,0 +1,2 @@
+if [ -d /run/systemd/system ]; then systemctl --system daemon-reload || :; fi
+:

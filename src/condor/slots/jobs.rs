@@ -1,0 +1,96 @@
+//! Running jobs by machine, as the ads of claimed slots name them. For reports only: a node may advertise any job.
+
+use std::collections::BTreeMap;
+
+use scaling::job_names::{JobId, MachineJobs, RunningJob};
+use system::deadline::Deadline;
+
+use super::{Asked, query};
+use crate::answer::{readable_string, short_string, values};
+use crate::command::Tools;
+use crate::error::Error;
+
+/// Dynamic and static slots. A partitionable slot runs no job.
+const CLAIMED: &str =
+    "State =?= \"Claimed\" && SlotType =!= \"Partitionable\" && isString(GlobalJobId)";
+
+/// More machines are not listed.
+const MACHINES_MAX: usize = 10_000;
+/// Longest name of an owner.
+const OWNER_MAX: usize = 256;
+
+/// Queries the collector for the jobs of all claimed slots. With `several` schedds, a job has the name of its schedd.
+pub(crate) fn running(
+    tools: &Tools,
+    several: bool,
+    deadline: Deadline,
+) -> Result<BTreeMap<String, MachineJobs>, Error> {
+    let expressions = ["Machine", "GlobalJobId", "RemoteOwner"].map(short_string);
+    query(
+        tools,
+        Asked::Collector,
+        &["-constraint", CLAIMED],
+        &expressions,
+        deadline,
+        BTreeMap::new(),
+        |machines: &mut BTreeMap<String, MachineJobs>, line| {
+            if let Some((machine, job)) = read(line, several)
+                && (machines.len() < MACHINES_MAX || machines.contains_key(&machine))
+            {
+                machines.entry(machine).or_default().add(job);
+            }
+            Ok(())
+        },
+    )
+}
+
+/// An unreadable slot names no job: its claim is counted all the same.
+fn read(line: &str, several: bool) -> Option<(String, RunningJob)> {
+    let [machine, job, owner] = values(line).ok()?;
+    let text = |value| readable_string(value).ok().flatten();
+    // `SCHEDD#CLUSTER.PROC#QDATE`
+    let job = text(job)?;
+    let (schedd, id) = job.rsplit_once('#')?.0.rsplit_once('#')?;
+    let id: JobId = id.parse().ok()?;
+    let owner = text(owner).filter(|owner| owner.len() <= OWNER_MAX);
+    let owner = owner.map(|owner| match owner.split_once('@') {
+        Some((user, _)) => user.to_owned(),
+        None => owner,
+    });
+    let job = match several {
+        true => format!("{schedd}#{id}"),
+        false => id.to_string(),
+    };
+    Some((text(machine)?, RunningJob { job, owner }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_claimed_slot_names_its_job_and_an_odd_one_names_none() {
+        let line = "\"n1\"\t\"s@ap#7.3#1795353048\"\t\"alice@example.org\"";
+        let job = |job: &str, owner: Option<&str>| RunningJob {
+            job: job.to_owned(),
+            owner: owner.map(str::to_owned),
+        };
+        let n1 = |found| Some(("n1".to_owned(), found));
+        assert_eq!(read(line, false), n1(job("7.3", Some("alice"))));
+        assert_eq!(read(line, true), n1(job("s@ap#7.3", Some("alice"))));
+        assert_eq!(
+            read("\"n1\"\t\"ap#7.3#1\"\tundefined", false),
+            n1(job("7.3", None))
+        );
+        for odd in [
+            "",
+            "\"n1\"",
+            "\"n1\"\t\"7.3\"\t\"a\"",
+            "\"n1\"\terror\t\"a\"",
+            "\"n1\"\t\"ap#x.3#1\"\t\"a\"",
+            "undefined\t\"ap#7.3#1\"\t\"a\"",
+        ] {
+            assert_eq!(read(odd, false), None, "{odd}");
+        }
+    }
+}

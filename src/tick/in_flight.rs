@@ -1,0 +1,262 @@
+//! The number of requests in flight to one service: more while its answers stay quick, fewer when it is busy.
+//!
+//! Additive increase, multiplicative decrease, as TCP controls congestion (RFC 5681, section 3.1): how many creates a cloud
+//! processes in parallel differs by two orders of magnitude between clouds, and no API says.
+
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use scaling::action::FailureKind;
+
+/// Requests in flight until the first answer.
+const INITIAL: usize = 8;
+/// An answer is quick within twice the time of the quickest one and this.
+const TOLERANCE: Duration = Duration::from_millis(200);
+/// The service is overloaded if an answer takes so many times the time of the quickest one.
+const OVERLOADED: u32 = 4;
+
+/// What an answer shows of the service's load.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Sign {
+    /// Refused for a reason that is not the load.
+    Nothing,
+    Quick,
+    Slow,
+    /// Far slower than the quickest answer.
+    Overloaded,
+    /// Rate limited, an error of the service, or no answer.
+    Refused,
+}
+
+/// The control of one service.
+#[derive(Debug)]
+struct Window {
+    /// Requests in flight at most. The fraction is progress towards the next one.
+    limit: f64,
+    max: usize,
+    quickest: Option<Duration>,
+    /// No answer has asked for fewer requests: each quick one adds one.
+    is_starting: bool,
+    /// Answers until another decrease may follow: those in flight at the last one say the same again.
+    ignored: usize,
+}
+
+impl Window {
+    fn new(max: usize) -> Window {
+        Window {
+            limit: INITIAL.min(max) as f64,
+            max,
+            quickest: None,
+            is_starting: true,
+            ignored: 0,
+        }
+    }
+
+    fn size(&self) -> usize {
+        self.limit as usize
+    }
+
+    fn sign(&self, took: Duration, failure: Option<FailureKind>) -> Sign {
+        match (failure, self.quickest) {
+            (Some(FailureKind::Later(_) | FailureKind::Unknown | FailureKind::NotDone), _) => {
+                Sign::Refused
+            }
+            (Some(_), _) => Sign::Nothing,
+            (None, Some(quickest)) if took > quickest * OVERLOADED + TOLERANCE => Sign::Overloaded,
+            (None, Some(quickest)) if took > quickest * 2 + TOLERANCE => Sign::Slow,
+            (None, _) => Sign::Quick,
+        }
+    }
+
+    fn answered(&mut self, took: Duration, failure: Option<FailureKind>) {
+        let sign = self.sign(took, failure);
+        if failure.is_none() {
+            self.quickest = Some(self.quickest.map_or(took, |quickest| quickest.min(took)));
+        }
+        let may_shrink = self.ignored == 0;
+        self.ignored = self.ignored.saturating_sub(1);
+        let step = if self.is_starting {
+            1.0
+        } else {
+            1.0 / self.limit
+        };
+        match sign {
+            Sign::Nothing => {}
+            Sign::Quick => self.limit = (self.limit + step).min(self.max as f64),
+            Sign::Slow => self.is_starting = false,
+            Sign::Overloaded | Sign::Refused if !may_shrink => {}
+            // A slow service still gets what every service gets at first; only a refusal goes below.
+            Sign::Overloaded => self.shrink(INITIAL),
+            Sign::Refused => self.shrink(1),
+        }
+    }
+
+    fn shrink(&mut self, least: usize) {
+        self.ignored = self.size();
+        self.is_starting = false;
+        let least = (least as f64).min(self.limit);
+        self.limit = (self.limit / 2.0).max(least);
+    }
+}
+
+/// The actions of one service, in their order, and how many of them are in flight.
+#[derive(Debug)]
+pub struct InFlight {
+    queue: Mutex<Queue>,
+    changed: Condvar,
+}
+
+#[derive(Debug)]
+struct Queue {
+    /// Indices of actions, the next one last.
+    waiting: Vec<usize>,
+    in_flight: usize,
+    window: Window,
+}
+
+impl InFlight {
+    /// The actions of these indices, with at most `max` in flight.
+    pub fn new(mut indices: Vec<usize>, max: usize) -> InFlight {
+        indices.reverse();
+        InFlight {
+            queue: Mutex::new(Queue {
+                waiting: indices,
+                in_flight: 0,
+                window: Window::new(max.max(1)),
+            }),
+            changed: Condvar::new(),
+        }
+    }
+
+    /// The threads that the actions may need.
+    pub fn workers(&self) -> usize {
+        let queue = self.lock();
+        queue.waiting.len().min(queue.window.max)
+    }
+
+    /// Performs actions until none waits. Each thread of [`Self::workers`] calls this once. `perform` returns the kind of a
+    /// failure. Blocks while as many are in flight as the service takes.
+    pub fn work(&self, perform: impl Fn(usize) -> Option<FailureKind>) {
+        while let Some(index) = self.next() {
+            let start = Instant::now();
+            let failure = perform(index);
+            let mut queue = self.lock();
+            queue.in_flight -= 1;
+            queue.window.answered(start.elapsed(), failure);
+            drop(queue);
+            self.changed.notify_all();
+        }
+    }
+
+    fn next(&self) -> Option<usize> {
+        let full =
+            |queue: &mut Queue| !queue.waiting.is_empty() && queue.in_flight >= queue.window.size();
+        let mut queue = self
+            .changed
+            .wait_while(self.lock(), full)
+            .unwrap_or_else(PoisonError::into_inner);
+        let index = queue.waiting.pop()?;
+        queue.in_flight += 1;
+        Some(index)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+
+    const QUICK: Duration = Duration::from_millis(300);
+
+    fn after(answers: &[(u32, Option<FailureKind>)]) -> Window {
+        let mut window = Window::new(32);
+        for (times, failure) in answers {
+            window.answered(QUICK * *times, *failure);
+        }
+        window
+    }
+
+    #[test]
+    fn quick_answers_add_one_each_up_to_the_limit() {
+        assert_eq!(after(&[]).size(), 8);
+        assert_eq!(after(&[(1, None); 5]).size(), 13);
+        assert_eq!(after(&[(1, None); 100]).size(), 32);
+        assert_eq!(Window::new(3).size(), 3);
+    }
+
+    #[test]
+    fn a_refusal_halves_once_for_all_that_were_in_flight() {
+        let later = Some(FailureKind::Later(None));
+        let mut window = after(&[(1, None); 8]);
+        assert_eq!(window.size(), 16);
+        for _ in 0..16 {
+            window.answered(QUICK, later);
+        }
+        assert_eq!(window.size(), 8);
+        window.answered(QUICK, later);
+        assert_eq!(
+            window.size(),
+            8,
+            "the last of the sixteen that were in flight"
+        );
+        window.answered(QUICK, later);
+        assert_eq!(window.size(), 4);
+        for _ in 0..100 {
+            window.answered(QUICK, Some(FailureKind::Unknown));
+        }
+        assert_eq!(window.size(), 1);
+        for _ in 0..6 {
+            window.answered(QUICK, None);
+        }
+        assert_eq!(window.size(), 3, "1, 2, 2.5, 2.9, 3.2, 3.5, 3.8");
+    }
+
+    #[test]
+    fn slow_answers_stop_the_growth_and_overload_returns_to_the_beginning() {
+        let mut window = after(&[(1, None); 13]);
+        assert_eq!(window.size(), 21);
+        window.answered(QUICK * 3, None);
+        assert_eq!(window.size(), 21);
+        window.answered(QUICK * 9, None);
+        assert_eq!(window.size(), 10);
+        for _ in 0..100 {
+            window.answered(QUICK * 9, None);
+        }
+        assert_eq!(window.size(), 8);
+    }
+
+    #[test]
+    fn a_refusal_for_another_reason_changes_nothing() {
+        assert_eq!(after(&[(1, Some(FailureKind::Quota)); 9]).size(), 8);
+    }
+
+    #[test]
+    fn each_action_is_performed_once_and_never_more_than_the_limit_in_flight() {
+        let (now, most, sum) = (
+            AtomicUsize::new(0),
+            AtomicUsize::new(0),
+            AtomicUsize::new(0),
+        );
+        let service = InFlight::new((0..200).collect(), 12);
+        std::thread::scope(|scope| {
+            for _ in 0..service.workers() {
+                scope.spawn(|| {
+                    service.work(|index| {
+                        most.fetch_max(now.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+                        sum.fetch_add(index, Ordering::SeqCst);
+                        std::thread::sleep(Duration::from_millis(1));
+                        now.fetch_sub(1, Ordering::SeqCst);
+                        None
+                    });
+                });
+            }
+        });
+        assert_eq!(sum.into_inner(), 199 * 100);
+        assert_eq!(most.into_inner(), 12);
+    }
+}

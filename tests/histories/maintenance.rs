@@ -1,0 +1,371 @@
+//! What operators request: pauses, kept nodes, drains and deletes of single nodes.
+
+use jiff::Timestamp;
+use scaling::limits::Limit;
+use scaling::maintenance::{DeleteRequest, DrainRequest, Keep, OperatorPause};
+use scaling::observation::NodeId;
+use scaling::plan::NodeDecision;
+use scaling::reason::Reason;
+use simulation::JobState;
+
+use crate::site::{Site, cloud, running, scenario};
+
+const HOUR: u64 = 3600;
+
+fn now(site: &Site) -> Timestamp {
+    site.state.last_tick.unwrap_or_default()
+}
+
+fn by() -> String {
+    "alice".to_owned()
+}
+
+fn pause(site: &Site, minutes: Option<i64>, deletes: bool) -> OperatorPause {
+    let since = now(site);
+    OperatorPause {
+        since,
+        until: minutes.map(|minutes| since + jiff::SignedDuration::from_mins(minutes)),
+        deletes,
+        reason: Some("storage".to_owned()),
+        by: by(),
+        retiring: false,
+    }
+}
+
+fn keep(site: &mut Site, node: &NodeId, minutes: Option<i64>) {
+    let since = now(site);
+    let until = minutes.map(|minutes| since + jiff::SignedDuration::from_mins(minutes));
+    let keep = Keep {
+        since,
+        until,
+        by: by(),
+    };
+    site.state.nodes.get_mut(node).unwrap().requests.keep = Some(keep);
+}
+
+fn drain(site: &mut Site, node: &NodeId, replace: bool) {
+    let since = now(site);
+    let request = DrainRequest {
+        since,
+        by: by(),
+        replace,
+    };
+    site.state.nodes.get_mut(node).unwrap().requests.drain = Some(request);
+}
+
+fn delete(site: &mut Site, node: &NodeId) {
+    let since = now(site);
+    let request = DeleteRequest { since, by: by() };
+    site.state.nodes.get_mut(node).unwrap().requests.delete = Some(request);
+}
+
+fn node(site: &Site, position: usize) -> NodeId {
+    site.state.nodes.keys().nth(position).unwrap().clone()
+}
+
+/// The reason of a node in the last plan.
+fn why(site: &Site, node: &NodeId) -> Reason {
+    let nodes = &site.plan().nodes;
+    let entry = nodes.iter().find(|entry| entry.node == *node);
+    entry.unwrap().why.clone()
+}
+
+/// A site with `nodes` busy nodes of 4 cores, whose jobs run for `seconds`.
+fn busy(nodes: u64, seconds: u64) -> Site {
+    let mut site = Site::simple();
+    running(&mut site, 4 * nodes, seconds);
+    assert_eq!(site.servers() as u64, nodes, "{}", site.describe());
+    site
+}
+
+/// The number of nodes that this plan drains or deletes.
+fn ends(site: &Site) -> usize {
+    site.plan().count(NodeDecision::Drain) + site.plan().count(NodeDecision::Delete)
+}
+
+#[test]
+fn a_pause_creates_nothing_until_it_ends_and_deletes_what_is_idle() {
+    let mut site = busy(1, 300);
+    site.state.paused = Some(pause(&site, Some(30), false));
+    site.submit(8, 1, 1024, 60);
+    site.policy.nodes_spare = scaling::schedule::Spare::Count(1);
+    let mut idle = 0;
+    for _ in 0..29 {
+        site.tick();
+        assert_eq!(site.created(), 0, "{}", site.describe());
+        idle += ends(&site);
+    }
+    let entry = &site.plan().pauses[0];
+    assert_eq!(entry.cloud, None);
+    assert_eq!(entry.pause.by, "alice");
+    assert_eq!(idle, 0, "the spare node stays");
+    site.submit(8, 1, 1024, 60);
+    site.tick();
+    site.tick();
+    site.tick();
+    assert!(site.plan().pauses.is_empty());
+    assert!(site.servers() > 1, "{}", site.describe());
+    // The entry has ended and stays: a clock that returns ends it once more, and not for good.
+    assert!(site.state.paused.is_some());
+}
+
+#[test]
+fn a_job_that_waits_in_a_pause_has_its_reason_and_the_other_cloud() {
+    let blue = cloud(&[("medium", 4, 8192)]);
+    let mut site = Site::new(scenario(&[("blue", blue.clone()), ("green", blue)]));
+    site.tick();
+    let entry = pause(&site, None, false);
+    site.state
+        .paused_clouds
+        .insert("blue".to_owned(), entry.clone());
+    site.submit(4, 1, 1024, 60);
+    site.until(5, "a node in green", |world| !world.servers.is_empty());
+    assert!(
+        site.world()
+            .servers
+            .values()
+            .all(|server| server.cloud == "green")
+    );
+    site.state.paused_clouds.insert("green".to_owned(), entry);
+    site.submit(40, 1, 1024, 60);
+    site.ticks(2);
+    let reasons = site.plan().groups.iter().flat_map(|group| &group.why);
+    let limits: Vec<String> = reasons
+        .filter_map(|why| match why {
+            Reason::Limited { limit, .. } => Some(limit),
+            _ => None,
+        })
+        .map(|limit| {
+            assert!(matches!(limit, Limit::OperatorPause { .. }), "{limit}");
+            limit.to_string()
+        })
+        .collect();
+    assert_eq!(
+        limits,
+        ["`ehos pause` of cloud blue by alice: storage; end it with `ehos resume blue`"],
+        "{}",
+        site.describe()
+    );
+}
+
+#[test]
+fn a_pause_of_deletes_neither_drains_nor_deletes() {
+    let mut site = busy(2, 120);
+    site.state
+        .paused_clouds
+        .insert("blue".to_owned(), pause(&site, None, true));
+    for _ in 0..30 {
+        site.tick();
+        assert_eq!(ends(&site), 0, "{}", site.describe());
+    }
+    assert!(matches!(why(&site, &node(&site, 0)), Reason::Paused { .. }));
+    // An explicit delete is not held up, and a drain is.
+    let (first, second) = (node(&site, 0), node(&site, 1));
+    delete(&mut site, &first);
+    drain(&mut site, &second, false);
+    site.ticks(5);
+    assert_eq!(site.servers(), 1, "{}", site.describe());
+    site.state.paused_clouds.clear();
+    site.ticks(5);
+    assert_eq!(site.servers(), 0, "{}", site.describe());
+}
+
+#[test]
+fn a_kept_node_outlives_every_rule_and_counts_as_a_node() {
+    let mut site = busy(3, 120);
+    let kept = node(&site, 1);
+    keep(&mut site, &kept, None);
+    site.policy.nodes_min = 1;
+    site.policy.max_lifetime = Some(std::time::Duration::from_secs(600));
+    site.policy.max_lifetime_kill = Some(std::time::Duration::from_secs(600));
+    for cloud in &mut site.policy.clouds {
+        cloud.retire = true;
+    }
+    site.ticks(120);
+    assert_eq!(
+        site.state.nodes.keys().collect::<Vec<_>>(),
+        [&kept],
+        "{}",
+        site.describe()
+    );
+    assert_eq!(site.servers(), 1);
+    assert!(
+        matches!(why(&site, &kept), Reason::Kept { .. }),
+        "{}",
+        site.describe()
+    );
+    assert_eq!(site.plan().kept.as_ref().unwrap().nodes, 1);
+    // It satisfies nodes_min, and runs jobs.
+    assert_eq!(site.created(), 0);
+    site.submit(4, 1, 1024, 60);
+    site.until(5, "the jobs run on it", |world| {
+        world
+            .jobs
+            .iter()
+            .all(|job| !matches!(job.state, JobState::Idle(_)))
+    });
+    let requests = &mut site.state.nodes.get_mut(&kept).unwrap().requests;
+    requests.keep = None;
+    site.until(30, "it goes as the others", |world| {
+        world.servers.is_empty()
+    });
+}
+
+#[test]
+fn a_keep_ends_by_itself_and_a_server_that_vanishes_is_forgotten() {
+    let mut site = busy(2, 120);
+    let (first, second) = (node(&site, 0), node(&site, 1));
+    keep(&mut site, &first, Some(60));
+    keep(&mut site, &second, None);
+    site.ticks(55);
+    assert_eq!(site.servers(), 2, "{}", site.describe());
+    site.ticks(10);
+    assert_eq!(site.servers(), 1, "{}", site.describe());
+    site.world().servers.clear();
+    site.ticks(30);
+    assert!(site.state.nodes.is_empty(), "{}", site.describe());
+    assert!(site.plan().kept.is_none());
+}
+
+#[test]
+fn a_kept_node_gets_its_drain_cancelled() {
+    let mut site = busy(1, 60);
+    site.until(30, "it is drained", |world| {
+        world.servers.values().any(|server| {
+            let startd = server.startd.as_ref();
+            startd.is_some_and(|startd| startd.drain.is_some())
+        })
+    });
+    let kept = node(&site, 0);
+    keep(&mut site, &kept, None);
+    site.tick();
+    assert_eq!(
+        site.plan().count(NodeDecision::CancelDrain),
+        1,
+        "{}",
+        site.describe()
+    );
+    site.ticks(30);
+    assert_eq!(site.servers(), 1, "{}", site.describe());
+    assert_eq!(ends(&site), 0);
+}
+
+#[test]
+fn a_surplus_is_counted_without_kept_nodes() {
+    let mut site = busy(3, 120);
+    let kept = node(&site, 0);
+    keep(&mut site, &kept, None);
+    site.policy.nodes_spare = scaling::schedule::Spare::Count(2);
+    site.ticks(40);
+    assert_eq!(
+        site.servers(),
+        2,
+        "the kept node is one of the two: {}",
+        site.describe()
+    );
+}
+
+#[test]
+fn a_requested_drain_waits_for_the_jobs_and_serves_no_demand() {
+    let mut site = busy(2, 600);
+    let drained = node(&site, 0);
+    drain(&mut site, &drained, false);
+    site.tick();
+    assert_eq!(ends(&site), 0);
+    // What waits gets another node, although the drained one will be free.
+    site.ticks(10);
+    site.submit(4, 1, 1024, HOUR);
+    let mut seen = false;
+    for _ in 0..15 {
+        site.tick();
+        seen |= matches!(why_if(&site, &drained), Some(Reason::DrainRequested { .. }));
+    }
+    assert!(seen, "{}", site.describe());
+    assert!(
+        !site.state.nodes.contains_key(&drained),
+        "{}",
+        site.describe()
+    );
+    assert!(site.world().jobs.iter().all(|job| job.starts <= 1));
+}
+
+fn why_if(site: &Site, node: &NodeId) -> Option<Reason> {
+    let mut nodes = site.plan().nodes.iter();
+    let entry = nodes.find(|entry| entry.node == *node)?;
+    Some(entry.why.clone())
+}
+
+#[test]
+fn a_drain_that_replaces_makes_up_the_minimum_first_and_takes_turns() {
+    let mut site = Site::simple();
+    site.policy.nodes_min = 4;
+    site.ticks(8);
+    let nodes: Vec<NodeId> = site.state.nodes.keys().cloned().collect();
+    for node in &nodes {
+        drain(&mut site, node, true);
+    }
+    site.tick();
+    assert!(site.created() > 0, "{}", site.describe());
+    let away = |site: &Site| site.plan().count(NodeDecision::Drain);
+    assert!(away(&site) <= 2, "{}", site.describe());
+    site.ticks(40);
+    assert!(
+        nodes
+            .iter()
+            .all(|node| !site.state.nodes.contains_key(node))
+    );
+    assert_eq!(site.servers(), 4, "{}", site.describe());
+
+    // Without a replacement they go at once; then the minimum is made up again.
+    let nodes: Vec<NodeId> = site.state.nodes.keys().cloned().collect();
+    for node in &nodes {
+        drain(&mut site, node, false);
+    }
+    site.tick();
+    assert_eq!(away(&site), 4, "{}", site.describe());
+}
+
+#[test]
+fn a_withdrawn_drain_is_cancelled() {
+    let mut site = Site::simple();
+    site.policy.nodes_min = 2;
+    site.ticks(8);
+    let drained = node(&site, 0);
+    drain(&mut site, &drained, false);
+    site.policy.nodes_min = 1;
+    site.tick();
+    assert_eq!(
+        site.plan().count(NodeDecision::Drain),
+        1,
+        "{}",
+        site.describe()
+    );
+    site.state.nodes.get_mut(&drained).unwrap().requests.drain = None;
+    site.tick();
+    let cancelled = |why: &Reason| matches!(why, Reason::DrainWithdrawn);
+    assert!(cancelled(&why(&site, &drained)), "{}", site.describe());
+    site.ticks(2);
+    assert_eq!(site.servers(), 2, "{}", site.describe());
+}
+
+#[test]
+fn a_requested_delete_ends_its_jobs_and_those_of_no_other_node() {
+    let mut site = busy(2, HOUR);
+    let gone = node(&site, 0);
+    delete(&mut site, &gone);
+    let server = site.state.nodes[&gone].server_id.clone().unwrap();
+    site.world().condemned.insert(server);
+    site.tick();
+    let expected = Reason::DeleteRequested {
+        by: by(),
+        claims: 4,
+    };
+    assert_eq!(why(&site, &gone), expected, "{}", site.describe());
+    site.ticks(3);
+    assert!(!site.state.nodes.contains_key(&gone), "{}", site.describe());
+    // A schedd gives up a job whose machine is gone when its lease ends.
+    site.ticks(120);
+    let world = site.world();
+    let again = world.jobs.iter().filter(|job| job.starts > 1);
+    assert_eq!(again.count(), 4);
+}
