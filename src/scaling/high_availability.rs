@@ -87,6 +87,7 @@ pub fn standby(pool: &PoolView, policy: &Policy) -> Option<Standby> {
 mod tests {
     use std::collections::BTreeMap;
 
+    use super::super::job_names::PoolJobs;
     use super::super::observation::NegotiatorView;
     use super::*;
 
@@ -117,6 +118,7 @@ mod tests {
             schedds: BTreeMap::new(),
             negotiator: Observed::Known(NegotiatorView::default()),
             central_managers,
+            jobs: PoolJobs::default(),
         }
     }
 
