@@ -113,7 +113,6 @@ mod tests {
 
     fn pool(central_managers: Option<Observed<CentralManagers>>) -> PoolView {
         PoolView {
-            jobs: crate::job_names::PoolJobs::default(),
             collector: Observed::Unknown(String::new()),
             schedds: BTreeMap::new(),
             negotiator: Observed::Known(NegotiatorView::default()),

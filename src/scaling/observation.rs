@@ -216,8 +216,6 @@ pub struct PoolView {
     pub jobs: PoolJobs,
     /// The negotiators of a pool with several central managers; `None` without `condor.high_availability`.
     pub central_managers: Option<Observed<CentralManagers>>,
-    /// What the answers say of single jobs. For reports only.
-    pub jobs: PoolJobs,
 }
 
 /// The negotiators of a pool whose central managers take over from each other.
