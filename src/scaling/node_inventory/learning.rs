@@ -81,7 +81,12 @@ pub(super) fn learn(
 }
 
 impl Lesson<'_> {
-    fn learn_server(&self, memory: &mut Shared<NodeState>, obscured: &Obscured, learnt: &mut Learnt) {
+    fn learn_server(
+        &self,
+        memory: &mut Shared<NodeState>,
+        obscured: &Obscured,
+        learnt: &mut Learnt,
+    ) {
         if memory.unanswered {
             set!(memory.abandoned = memory.abandoned.or(Some(self.now)));
         }
@@ -237,8 +242,7 @@ impl Lesson<'_> {
         }
         let listed = node_listed(pool, memory);
         silence.job_listed |= listed == JobListed::Yes;
-        silence.unlisted =
-            (listed == JobListed::No).then(|| silence.unlisted.unwrap_or(now));
+        silence.unlisted = (listed == JobListed::No).then(|| silence.unlisted.unwrap_or(now));
         set!(memory.silence = silence);
         // An old ad: it has joined all the same, and jobs may run on it.
         if let Some(startd) = old {
