@@ -183,7 +183,8 @@ impl State {
     /// failed are remembered as long as their failures.
     pub(super) fn forget_kinds(&mut self, policy: &Policy) {
         let nodes = &self.nodes;
-        let is_used = |node_type: &NodeType| nodes.values().any(|node| node.node_type == *node_type);
+        let is_used =
+            |node_type: &NodeType| nodes.values().any(|node| node.node_type == *node_type);
         self.node_types.retain(|memory| {
             let node_type = &memory.node_type;
             node_type.is_configured(policy) || memory.failures > 0 || is_used(node_type)
@@ -392,7 +393,9 @@ mod tests {
             let mut node = NodeState::new(node_type, "n", at, state.now);
             node.join.joined = Some(state.now.plus(minutes(2)));
             node.join.proven = true;
-            state.nodes.insert(NodeId(format!("{:?}", state.now)), node.into());
+            state
+                .nodes
+                .insert(NodeId(format!("{:?}", state.now)), node.into());
         };
         for (flavor, cloud, fault, protected) in [
             ("g", "a", "Build of instance 9 aborted: unforeseen", true),

@@ -87,22 +87,26 @@ pub fn survey<'a>(
     state.forget_kinds(policy);
     learn(observation, policy, state, &sights, &obscured);
 
-    let nodes = state.nodes.iter().zip(&sights).map(|((id, memory), sight)| {
-        let cloud = observation.clouds.get(&memory.node_type.cloud);
-        let known = cloud.is_some_and(Observed::is_known) && !obscured.nodes.contains_key(id);
-        let Sight { server, found } = *sight;
-        let facts = Facts {
-            id,
-            observation,
-            policy,
-            state,
-            memory,
-            server,
-            found,
-            cloud_known: known,
-        };
-        facts.node(finder.needs_own_identity(memory, server))
-    });
+    let nodes = state
+        .nodes
+        .iter()
+        .zip(&sights)
+        .map(|((id, memory), sight)| {
+            let cloud = observation.clouds.get(&memory.node_type.cloud);
+            let known = cloud.is_some_and(Observed::is_known) && !obscured.nodes.contains_key(id);
+            let Sight { server, found } = *sight;
+            let facts = Facts {
+                id,
+                observation,
+                policy,
+                state,
+                memory,
+                server,
+                found,
+                cloud_known: known,
+            };
+            facts.node(finder.needs_own_identity(memory, server))
+        });
     let mut survey = NodeInventory {
         nodes: nodes.collect(),
         others: Vec::new(),

@@ -89,7 +89,10 @@ pub(super) fn obscured(
             continue;
         }
         for (id, memory) in &state.nodes {
-            if memory.node_type.cloud == *cloud && memory.listed && !listed.contains_key(id.0.as_str()) {
+            if memory.node_type.cloud == *cloud
+                && memory.listed
+                && !listed.contains_key(id.0.as_str())
+            {
                 // One of those without an id may be this one's, which counts already.
                 if !found.nodes.contains_key(id) {
                     unidentified = unidentified.saturating_sub(1);
