@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::index::Index;
+use super::index::{Index, index};
 use super::observation::{Observation, Observed, Role, SlotView, StartdView};
 use super::sender::Sender;
 use super::state::State;
@@ -17,14 +17,25 @@ struct Size {
 }
 
 fn sizes<'a>(observation: &'a Observation, state: &'a State) -> Sizes<'a> {
-    let (mut by_node, mut by_server) = Sizes::default();
-    let size = |cloud: &str, flavor: &str| {
+    let nodes = state.nodes.len();
+    let (mut by_node, mut by_server): Sizes<'a> = (index(nodes), index(nodes));
+    let size_of = |cloud: &str, flavor: &str| {
         let view = observation.clouds.get(cloud).and_then(Observed::known)?;
         let flavor = view.flavors.get(flavor)?;
         Some(Size {
             cpus: flavor.vcpus,
             memory_mb: flavor.ram_mb,
         })
+    };
+    // Neighbours are mostly of one type.
+    let mut last: Option<(&'a str, &'a str, Option<Size>)> = None;
+    let mut size = |cloud: &'a str, flavor: &'a str| match last {
+        Some((of_cloud, of_flavor, size)) if (of_cloud, of_flavor) == (cloud, flavor) => size,
+        _ => {
+            let size = size_of(cloud, flavor);
+            last = Some((cloud, flavor, size));
+            size
+        }
     };
     for (id, memory) in &state.nodes {
         if let Some(size) = size(&memory.node_type.cloud, &memory.node_type.flavor) {
@@ -40,6 +51,11 @@ fn sizes<'a>(observation: &'a Observation, state: &'a State) -> Sizes<'a> {
             .iter()
             .filter(|server| server.role() == Role::Execute)
         {
+            let is_known = by_server.contains_key(server.id())
+                && (server.node()).is_none_or(|node| by_node.contains_key(node.0.as_str()));
+            if is_known {
+                continue;
+            }
             let flavor = server.flavor().and_then(|flavor| size(cloud, flavor));
             if let Some(size) = flavor {
                 by_server.entry(server.id()).or_insert(size);

@@ -147,14 +147,23 @@ impl Spending {
                 }
             };
             let Some(age) = age else { continue };
-            let meter = Meter {
-                cloud: node.node_type().cloud.clone(),
-                price,
-                age,
-                until: at,
-                submitters: node.memory.submitters.clone(),
-            };
-            self.meters.insert(node.id.clone(), meter);
+            let cloud = &node.node_type().cloud;
+            match self.meters.get_mut(&node.id) {
+                Some(meter) if meter.cloud == *cloud => {
+                    (meter.price, meter.age, meter.until) = (price, age, at);
+                    meter.submitters.clone_from(&node.memory.submitters);
+                }
+                _ => {
+                    let meter = Meter {
+                        cloud: cloud.clone(),
+                        price,
+                        age,
+                        until: at,
+                        submitters: node.memory.submitters.clone(),
+                    };
+                    self.meters.insert(node.id.clone(), meter);
+                }
+            }
         }
     }
 
@@ -196,7 +205,7 @@ impl Spending {
 
 /// The price of a node an hour: that of its flavor, or else the one that it had before.
 fn price_of(policy: &Policy, node: &Node<'_>, meter: Option<&Meter>) -> Option<Money> {
-    let cloud = policy.cloud(&node.node_type().cloud);
+    let cloud = node.cloud(policy);
     let price = cloud.and_then(|cloud| cloud.price(&node.node_type().flavor));
     price.or(meter.map(|meter| meter.price))
 }
@@ -313,13 +322,15 @@ pub fn count(
     let month = Month::of(at, &policy.time_zone);
     spending.settle(policy, |id, meter| {
         // A cloud that is not configured for a while is forgotten with its nodes: they are not to be counted twice.
-        let away = !state.clouds.contains(&meter.cloud)
-            && Month::of(meter.until, &policy.time_zone).name == month.name;
+        let away = || {
+            !state.clouds.contains(&meter.cloud)
+                && Month::of(meter.until, &policy.time_zone).name == month.name
+        };
         let aside = state.removed_clouds.get(&meter.cloud);
         state.nodes.contains_key(id)
             || state.departed.contains_key(id)
             || aside.is_some_and(|nodes| nodes.contains_key(id))
-            || away
+            || away()
     });
     let ahead = AHEAD.min(between(at, month.ends));
     let clouds = by_cloud(&spending, &month, policy, nodes, ahead);
@@ -359,11 +370,9 @@ fn by_cloud(
             ..CloudCost::default()
         }
     };
-    let clouds = policy.clouds.iter().map(|cloud| {
+    let clouds = policy.clouds.iter().enumerate().map(|(place, cloud)| {
         let mut cost = spent_in(&cloud.name);
-        let mine = nodes
-            .iter()
-            .filter(|node| node.node_type().cloud == cloud.name);
+        let mine = nodes.iter().filter(|node| node.place == Some(place));
         for node in mine.filter(|node| node.exists()) {
             let meter = spending.meters.get(&node.id);
             let Some(price) = price_of(policy, node, meter) else {

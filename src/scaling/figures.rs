@@ -254,14 +254,11 @@ pub(super) fn server(
     flavor: &str,
     image: &str,
 ) -> ServerFigures {
-    let view = cloud.and_then(|cloud| observation.clouds.get(&cloud.name));
-    let size = view.and_then(Observed::known);
-    let size = size.and_then(|view| view.flavors.get(flavor));
     ServerFigures {
         id: None,
         image: image.to_owned(),
         age_seconds: None,
-        vcpus: size.map(|flavor| flavor.vcpus),
+        vcpus: vcpus(observation, cloud, flavor),
         per_hour: cloud.and_then(|cloud| cloud.price(flavor)),
     }
 }
@@ -274,19 +271,45 @@ pub(super) fn server_of(
     node: &Node<'_>,
 ) -> ServerFigures {
     let node_type = node.node_type();
-    let cloud = policy.cloud(&node_type.cloud);
+    let cloud = node.cloud(policy);
     let listed = node.server.map(|server| server.record());
     let mut figures = server(observation, cloud, &node_type.flavor, &node_type.image);
     figures.id = listed
         .map(|record| record.id.clone())
         .or_else(|| state.nodes.get(&node.id)?.server_id.clone());
     figures.age_seconds = listed.map(|record| record.age.as_secs());
+    figures.vcpus = vcpus_of(observation, cloud, state, node);
+    figures
+}
+
+/// Cores of a startd, and those of them that are claimed.
+fn cpus(startd: &StartdView) -> (u64, u64) {
+    let (total, free) = (startd.total().cpus, startd.free().cpus);
+    (total, total.saturating_sub(free))
+}
+
+/// Cores of the server of a node.
+fn vcpus_of(
+    observation: &Observation,
+    cloud: Option<&CloudPolicy>,
+    state: &State,
+    node: &Node<'_>,
+) -> Option<u64> {
+    let node_type = node.node_type();
     // Of a cloud that does not answer, and of a flavor that the configuration does not name any more, the startd knows, or
     // what one of its kind has offered.
     let offered = || Some(state.node_type(node_type)?.capacity.as_ref()?.total().cpus);
-    let startd = node.startd.map(|startd| startd.total().cpus);
-    figures.vcpus = figures.vcpus.or(startd).or_else(offered);
-    figures
+    let startd = || node.startd.map(|startd| startd.total().cpus);
+    let flavor = vcpus(observation, cloud, &node_type.flavor);
+    flavor.or_else(startd).or_else(offered)
+}
+
+/// Cores of a flavor, where its cloud answers.
+fn vcpus(observation: &Observation, cloud: Option<&CloudPolicy>, flavor: &str) -> Option<u64> {
+    let view = cloud.and_then(|cloud| observation.clouds.get(&cloud.name));
+    let flavors = view.and_then(Observed::known).map(|view| &view.flavors);
+    let flavor = flavors.and_then(|flavors| flavors.get(flavor));
+    flavor.map(|flavor| flavor.vcpus)
 }
 
 /// The same of its startd.
@@ -304,22 +327,22 @@ pub(super) fn cores<'n, 'a: 'n>(
 ) -> CoreFigures {
     let mut sum = CoreFigures::default();
     for node in nodes.filter(|node| node.exists()) {
-        sum.paid += server_of(observation, policy, state, node)
-            .vcpus
-            .unwrap_or_default();
-        let Some(startd) = startd_of(node) else {
+        let cloud = node.cloud(policy);
+        sum.paid += vcpus_of(observation, cloud, state, node).unwrap_or_default();
+        let Some(startd) = node.startd else {
             continue;
         };
-        sum.joined += startd.cpus;
-        sum.claimed += startd.claimed_cpus;
+        let (cpus, claimed) = cpus(startd);
+        sum.joined += cpus;
+        sum.claimed += claimed;
         if node.alive() {
-            sum.free += startd.cpus - startd.claimed_cpus;
+            sum.free += cpus - claimed;
         }
     }
     for startd in others {
-        let other = StartdFigures::of(startd);
-        sum.others += other.cpus;
-        sum.others_claimed += other.claimed_cpus;
+        let (cpus, claimed) = cpus(startd);
+        sum.others += cpus;
+        sum.others_claimed += claimed;
     }
     sum
 }
@@ -329,25 +352,27 @@ pub(super) fn clouds<'n, 'a: 'n>(
     observation: &Observation,
     policy: &Policy,
     state: &State,
-    nodes: impl Iterator<Item = &'n Node<'a>> + Clone,
+    nodes: impl Iterator<Item = &'n Node<'a>>,
     uncounted: &BTreeMap<CloudName, u64>,
 ) -> Vec<CloudFigures> {
-    let of = |cloud: &CloudPolicy| {
+    let mut counts = vec![0; policy.clouds.len()];
+    for node in nodes.filter(|node| node.exists()) {
+        if let Some(count) = node.place.and_then(|place| counts.get_mut(place)) {
+            *count += 1;
+        }
+    }
+    let of = |(cloud, count): (&CloudPolicy, u64)| {
         let view = observation
             .clouds
             .get(&cloud.name)
             .and_then(Observed::known);
-        let nodes = nodes.clone().filter(|node| node.exists());
         let pause = state.pauses.get(&cloud.name);
         let pause = pause.filter(|pause| pause.until > state.now);
         CloudFigures {
             cloud: cloud.name.clone(),
             answers: view.is_some(),
             image: cloud.image.clone(),
-            nodes: nodes
-                .filter(|node| node.node_type().cloud == cloud.name)
-                .count() as u64
-                + uncounted.get(&cloud.name).unwrap_or(&0),
+            nodes: count + uncounted.get(&cloud.name).unwrap_or(&0),
             nodes_max: cloud.nodes_max,
             cores_max: cloud.cores_max,
             quota: view.map(|view| QuotaFigures {
@@ -363,7 +388,7 @@ pub(super) fn clouds<'n, 'a: 'n>(
             retire: cloud.retire,
         }
     };
-    policy.clouds.iter().map(of).collect()
+    policy.clouds.iter().zip(counts).map(of).collect()
 }
 
 /// The configured kinds of which no more is made for a while.

@@ -10,7 +10,7 @@ use std::collections::hash_map::Entry;
 use std::time::Duration;
 
 use super::action::StartdIdentity;
-use super::index::Index;
+use super::index::{Index, index};
 use super::node::is_fresh_within;
 use super::observation::{NodeId, OwnedServer, StartdView};
 use super::sender::Sender;
@@ -170,8 +170,8 @@ impl<'a> StartdFinder<'a> {
     /// Over `startds`; one that does not say how often it reports does so every `update_interval`.
     pub fn new(startds: &'a [StartdView], update_interval: Duration) -> StartdFinder<'a> {
         let mut finder = StartdFinder {
-            by_instance: Index::default(),
-            by_node: Index::default(),
+            by_instance: index(startds.len()),
+            by_node: index(startds.len()),
             update_interval,
             names_senders: false,
             names_nodes: false,
@@ -375,7 +375,7 @@ pub(super) struct StaleAdFinder<'a> {
 
 impl<'a> StaleAdFinder<'a> {
     pub(super) fn new(departed: &'a BTreeMap<NodeId, Tombstone>) -> StaleAdFinder<'a> {
-        let mut by_instance = Index::default();
+        let mut by_instance = index(departed.len());
         for (id, gone) in departed {
             if let Some(server_id) = gone.server_id.as_deref() {
                 by_instance.entry(server_id).or_insert(id);

@@ -24,7 +24,7 @@ use super::maintenance::Requests;
 use super::observation::{
     CollectorView, NodeId, Observed, OwnedServer, PoolView, ScheddView, ServerStatus, StartdView,
 };
-use super::policy::Policy;
+use super::policy::{CloudPolicy, Policy};
 use super::state::{Expiry, NodeState, NodeType, Shared};
 
 pub(crate) use facts::Facts;
@@ -32,6 +32,12 @@ pub(crate) use facts::Facts;
 /// What `DrainReason` begins with when the drain is this pool's ehos's.
 pub fn drain_mark(cluster: &str) -> String {
     format!("ehos {cluster}:")
+}
+
+/// The words behind the mark in a `DrainReason`, if the drain is this pool's ehos's.
+pub(crate) fn after_mark<'r>(reason: &'r str, cluster: &str) -> Option<&'r str> {
+    let words = reason.strip_prefix("ehos ")?.strip_prefix(cluster)?;
+    words.strip_prefix(':')
 }
 
 /// Where a node is in its life.
@@ -176,6 +182,10 @@ pub struct Node<'a> {
     pub unchanged_for: Duration,
     /// What its age says.
     pub expiry: Expiry,
+    /// The place of its cloud in the policy.
+    pub place: Option<usize>,
+    /// It says that it was made of another image than the configured one.
+    pub other_image: bool,
     /// Its cloud is to be removed from the configuration.
     pub cloud_retires: bool,
     /// The requests of operators that have not ended.
@@ -188,6 +198,11 @@ impl Node<'_> {
     /// Its server's name.
     pub fn name(&self) -> &str {
         &self.memory.name
+    }
+
+    /// The policy of its cloud.
+    pub(crate) fn cloud<'p>(&self, policy: &'p Policy) -> Option<&'p CloudPolicy> {
+        policy.clouds.get(self.place?)
     }
 
     /// What it is made of.

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::index::Names;
 use super::node::{Phase, is_fresh};
 use super::node_inventory::NodeInventory;
-use super::observation::{NodeId, Observation, Observed, RunningJobs};
+use super::observation::{NodeId, Observation, Observed, RunningJobs, ScheddView};
 use super::policy::Policy;
 use super::sentence::{count, first_few};
 use super::state::State;
@@ -69,13 +69,14 @@ pub(super) fn stranded(
     state: &State,
     survey: &NodeInventory<'_>,
 ) -> Option<StrandedJobs> {
-    let gone = gone(state, survey);
-    if gone.is_empty() {
+    let schedds = &observation.pool.schedds;
+    let lists_some = |view: &ScheddView| !view.running_on.is_empty();
+    if !schedds.values().filter_map(Observed::known).any(lists_some) {
         return None;
     }
     let heard = heard(observation, policy);
     let mut machines = Vec::new();
-    for gone in gone {
+    for gone in gone(state, survey) {
         // Another machine of that name has joined: the jobs may run on either.
         if heard.contains(gone.machine) {
             continue;

@@ -197,8 +197,11 @@ impl Totals {
     pub(super) fn record_plan(&mut self, before: &State, plan: &Plan, policy: &Policy) {
         self.since.get_or_insert(plan.at);
         let step = plan.next.now.since(before.now);
+        let mut known = before.nodes.iter().peekable();
         for (id, memory) in &plan.next.nodes {
-            self.saw_node(before.nodes.get(id).map(|before| &**before), memory);
+            while known.next_if(|(earlier, _)| *earlier < id).is_some() {}
+            let before = known.next_if(|(same, _)| *same == id);
+            self.saw_node(before.map(|(_, before)| &**before), memory);
         }
         for unseen in &plan.unknown_sources {
             let source = unseen.source.kind.name();

@@ -3,14 +3,14 @@
 use std::time::Duration;
 
 use super::{
-    JobLeft, JobListed, Node, Phase, drain_mark, hidden, is_fresh, lists_job, mature_collector,
+    JobLeft, JobListed, Node, Phase, after_mark, hidden, is_fresh, lists_job, mature_collector,
     node_listed,
 };
 use crate::matching::Match;
 use crate::observation::{NodeId, Observation, OwnedServer, ServerStatus, StartdView};
 use crate::pace::MINUTE;
 use crate::policy::Policy;
-use crate::state::{NodeState, Shared, State};
+use crate::state::{NodeState, NodeType, Shared, State};
 
 /// The time for a server to show up in Nova's list once its create was answered.
 const LIST_DELAY: Duration = Duration::from_secs(5);
@@ -34,7 +34,9 @@ impl<'a> Facts<'a, '_> {
     /// The node; `own_identity`: its ads come from its own identity alone.
     pub(crate) fn node(&self, own_identity: bool) -> Node<'a> {
         let (memory, policy, now) = (self.memory, self.policy, self.state.now);
-        let cloud = &memory.node_type.cloud;
+        let NodeType { cloud, image, .. } = &memory.node_type;
+        let place = policy.clouds.iter().position(|one| one.name == *cloud);
+        let configured = place.and_then(|place| policy.clouds.get(place));
         Node {
             id: self.id.clone(),
             memory: memory.clone(),
@@ -48,7 +50,10 @@ impl<'a> Facts<'a, '_> {
             cloud_known: self.cloud_known,
             unchanged_for: self.unchanged_for(),
             expiry: memory.age.expiry(policy, cloud, now),
-            cloud_retires: policy.retires(cloud),
+            place,
+            other_image: !image.is_empty()
+                && configured.is_some_and(|configured| configured.image != *image),
+            cloud_retires: configured.is_some_and(|configured| configured.retire),
             requests: self.state.requests_of(memory, self.observation.at),
             phase: self.phase(),
         }
@@ -199,7 +204,7 @@ impl<'a> Facts<'a, '_> {
             };
         }
         if let Some(drain) = &startd.draining {
-            let ours = drain.reason.starts_with(&drain_mark(&self.policy.cluster));
+            let ours = after_mark(&drain.reason, &self.policy.cluster).is_some();
             // An ad from before the cancel does not show a drain. The collector may have received it late; after a while,
             // the drain is still there because the cancel failed.
             let believed = self.memory.drain.returned.is_none_or(|returned| {

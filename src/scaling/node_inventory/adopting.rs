@@ -7,7 +7,7 @@
 use std::collections::BTreeSet;
 use std::collections::hash_map::Entry;
 
-use crate::index::{Index, Names};
+use crate::index::{Index, Names, index};
 use crate::observation::{
     CloudName, METADATA_FLAVOR, METADATA_IMAGE, NodeId, Observation, Observed, OwnedServer, Role,
 };
@@ -34,8 +34,9 @@ impl Carriers<'_> {
 
 /// The servers that carry each node id.
 pub(super) fn carriers(observation: &Observation) -> Carriers<'_> {
-    let mut carriers: Index<&str, (&str, bool)> = Index::default();
     let views = observation.clouds.values().filter_map(Observed::known);
+    let mut carriers: Index<&str, (&str, bool)> =
+        index(views.clone().map(|view| view.servers.len()).sum());
     for server in views.flat_map(|view| &view.servers) {
         let Some(node) = server.node() else { continue };
         // Two entries of the configuration may be one project.
@@ -54,7 +55,7 @@ struct Listing<'a> {
 
 /// The execute servers by UUID.
 fn listings<'a>(observation: &'a Observation, state: &State) -> Index<&'a str, Listing<'a>> {
-    let mut listings: Index<&'a str, Listing<'a>> = Index::default();
+    let mut listings: Index<&'a str, Listing<'a>> = index(state.nodes.len());
     for (cloud, server) in execute_servers(observation) {
         match listings.entry(server.id()) {
             Entry::Occupied(mut listing) => listing.get_mut().alone = false,
@@ -113,7 +114,7 @@ fn known_servers<'a>(
         .map(|(id, memory)| (id.0.as_str(), &**memory))
         .collect();
     let departed: Names<'_> = state.departed.keys().map(|id| id.0.as_str()).collect();
-    let mut by_node = Listed::default();
+    let mut by_node = index(state.nodes.len());
     let mut others = Vec::new();
     for (cloud, server) in execute_servers(observation) {
         let (own, uuid) = (own_id(server), server.id());

@@ -21,6 +21,13 @@ const MAX_DEPARTED: usize = 1000;
 /// are set aside until it is configured again.
 pub(super) fn set_aside_removed_clouds(observation: &Observation, state: &mut State) {
     let configured = |cloud: &CloudName| observation.clouds.contains_key(cloud);
+    let all_configured = |state: &State| {
+        let mut nodes = state.nodes.values();
+        nodes.all(|memory| configured(&memory.node_type.cloud))
+    };
+    if state.removed_clouds.is_empty() && all_configured(state) {
+        return;
+    }
     let nodes = std::mem::take(&mut state.nodes);
     let (kept, aside): (BTreeMap<_, _>, BTreeMap<_, _>) = nodes
         .into_iter()

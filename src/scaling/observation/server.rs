@@ -158,6 +158,26 @@ pub struct OwnedServer {
     role: Role,
     node: Option<NodeId>,
     signed: bool,
+    /// What the metadata say of its token.
+    token: TokenFacts,
+}
+
+/// The metadata do not change, and a plan reads this of each server several times.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct TokenFacts {
+    lifetime: Option<Duration>,
+    own_identity: bool,
+}
+
+impl TokenFacts {
+    fn of(record: &ServerRecord) -> TokenFacts {
+        let seconds = record.metadata.get(METADATA_TOKEN_LIFETIME);
+        let seconds = seconds.and_then(|seconds| seconds.trim().parse().ok());
+        TokenFacts {
+            lifetime: seconds.map(Duration::from_secs),
+            own_identity: record.metadata.contains_key(METADATA_TOKEN_IDENTITY),
+        }
+    }
 }
 
 impl OwnedServer {
@@ -176,6 +196,7 @@ impl OwnedServer {
             .cloned()
             .map(NodeId);
         Some(OwnedServer {
+            token: TokenFacts::of(&record),
             record,
             role,
             node,
@@ -238,7 +259,7 @@ impl OwnedServer {
 
     /// Whether its token has an identity that is this node's alone.
     pub fn has_own_identity(&self) -> bool {
-        self.record.metadata.contains_key(METADATA_TOKEN_IDENTITY)
+        self.token.own_identity
     }
 
     /// How long it may exist, from its creation: `ehos_lifetime` of its metadata, else [`BUILDER_LIFETIME`]. It means
@@ -253,9 +274,7 @@ impl OwnedServer {
     /// For how long yet the token of this node is good, by its metadata and its age; `None` when it has no end, or
     /// nothing is known of it.
     pub fn token_left(&self) -> Option<Duration> {
-        let seconds = self.record.metadata.get(METADATA_TOKEN_LIFETIME)?;
-        let lifetime = Duration::from_secs(seconds.trim().parse().ok()?);
-        Some(lifetime.saturating_sub(self.record.age))
+        Some(self.token.lifetime?.saturating_sub(self.record.age))
     }
 }
 

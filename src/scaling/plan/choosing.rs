@@ -1,5 +1,7 @@
 //! Chooses cloud and flavor of the next node: by the limits of each, and by its use for the remaining demand.
 
+use std::rc::Rc;
+
 use super::planner::{JobGroup, Planner, cores};
 use crate::allocation::{Basis, Choice, Figure, Other, Rank, Rates, Turns};
 use crate::capacity::Capacity;
@@ -64,10 +66,19 @@ pub(super) struct Chosen<'a> {
     pub(super) choice: Option<Choice>,
 }
 
+/// How many more nodes of each candidate the limits allow, as long as the plan makes none.
+#[derive(Default)]
+pub(super) struct Allowances {
+    /// New nodes of the plan.
+    made: usize,
+    submitters: Submitters,
+    candidates: Vec<Option<(u64, Rc<Limit>)>>,
+}
+
 /// A candidate that could hold the demand, in the order of preference of the configuration.
 struct Offer<'m, 'a> {
     candidate: &'m Candidate<'a>,
-    limit: Option<Limit>,
+    limit: Option<Rc<Limit>>,
     load: Load,
     figure: Option<Figure>,
     rank: Rank,
@@ -277,15 +288,51 @@ impl<'a> Planner<'a> {
         })
     }
 
+    /// How many more nodes of the candidate at this place the limits allow, and the limit.
+    fn allowance(
+        &mut self,
+        market: &Market<'a>,
+        place: usize,
+        submitters: &Submitters,
+    ) -> Option<(u64, Rc<Limit>)> {
+        let made = self.new_nodes.len();
+        let known = &mut self.allowances;
+        if known.made != made
+            || known.submitters != *submitters
+            || known.candidates.len() != market.candidates.len()
+        {
+            *known = Allowances {
+                made,
+                submitters: submitters.clone(),
+                candidates: vec![None; market.candidates.len()],
+            };
+        }
+        if let Some(Some(known)) = known.candidates.get(place) {
+            return Some(known.clone());
+        }
+        let candidate = market.candidates.get(place)?;
+        let case = self.case(candidate.cloud, &candidate.node_type, submitters);
+        let (more, limit) = limits::allowance(&case);
+        let allowance = (more, Rc::new(limit));
+        if let Some(known) = self.allowances.candidates.get_mut(place) {
+            *known = Some(allowance.clone());
+        }
+        Some(allowance)
+    }
+
     /// Every candidate that is not too small, with what is in its way.
-    fn offers<'m>(&self, market: &'m Market<'a>, wanted: Option<Wanted<'_>>) -> Vec<Offer<'m, 'a>> {
+    fn offers<'m>(
+        &mut self,
+        market: &'m Market<'a>,
+        wanted: Option<Wanted<'_>>,
+    ) -> Vec<Offer<'m, 'a>> {
         let mut offers = Vec::new();
         let mut untold = Vec::new();
         let asks = wanted.map(|wanted| &wanted.group.asks);
         let submitters = wanted.map_or(Submitters::NONE, |wanted| &wanted.group.submitters);
         // Of kinds that may or may not take such jobs one is tried at a time.
         let trying = asks.is_some_and(|asks| self.first_will_tell(market, asks).is_some());
-        for candidate in &market.candidates {
+        for (place, candidate) in market.candidates.iter().enumerate() {
             let told = match asks.map_or(MatchAnswer::Takes, |asks| {
                 self.answer(&candidate.node_type, asks)
             }) {
@@ -300,8 +347,9 @@ impl<'a> Planner<'a> {
             {
                 continue;
             }
-            let (more, limit) =
-                limits::allowance(&self.case(candidate.cloud, &candidate.node_type, submitters));
+            let Some((more, limit)) = self.allowance(market, place, submitters) else {
+                continue;
+            };
             let offer = Offer {
                 candidate,
                 limit: (more == 0).then_some(limit),
@@ -428,7 +476,7 @@ impl From<Offer<'_, '_>> for Other {
             cloud: offer.candidate.cloud.name.clone(),
             flavor: offer.candidate.node_type.flavor.clone(),
             figure: offer.figure,
-            limit: offer.limit,
+            limit: offer.limit.map(Rc::unwrap_or_clone),
         }
     }
 }
@@ -438,7 +486,7 @@ fn each_once(offers: Vec<Offer<'_, '_>>) -> Vec<Limit> {
     let mut limits: Vec<Limit> = Vec::new();
     for limit in offers.into_iter().filter_map(|offer| offer.limit) {
         if !limits.contains(&limit) {
-            limits.push(limit);
+            limits.push(Rc::unwrap_or_clone(limit));
         }
     }
     limits

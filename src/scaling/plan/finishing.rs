@@ -71,7 +71,7 @@ impl<'a> Planner<'a> {
         }
     }
 
-    fn each_node(&self) -> impl Iterator<Item = &Node<'a>> + Clone {
+    fn each_node(&self) -> impl Iterator<Item = &Node<'a>> {
         self.nodes.iter().map(|plan| &plan.node)
     }
 
@@ -106,13 +106,17 @@ impl<'a> Planner<'a> {
             } if self.survey.obscured.contains(&node.id) => Reason::ServerUnread,
             why => why,
         };
-        let remembered = self.next.nodes.get(&node.id);
         NodeEntry {
             node: node.id.clone(),
             name: node.name().to_owned(),
             cloud: node.node_type().cloud.clone(),
             flavor: node.node_type().flavor.clone(),
-            zone: remembered.and_then(|memory| memory.zone.clone()),
+            // One that is forgotten has none.
+            zone: node
+                .memory
+                .zone
+                .clone()
+                .filter(|_| decision != NodeDecision::Forget),
             server: figures::server_of(self.observation, self.policy, &self.next, node),
             startd: figures::startd_of(node),
             phase: phase_name(&node.phase),

@@ -43,13 +43,10 @@ impl Planner<'_> {
     /// What would be made in the place of a node of an older image: `None` when it is of none. A server that does not
     /// say its image may be of any.
     pub(super) fn successor(&self, node: &Node<'_>) -> Option<NodeType> {
-        let cloud = self.policy.cloud(&node.node_type().cloud)?;
-        if node.node_type().image.is_empty()
-            || node.node_type().image == cloud.image
-            || !self.made_before(node)
-        {
+        if !node.other_image || !self.made_before(node) {
             return None;
         }
+        let cloud = node.cloud(self.policy)?;
         let same = |flavor: &&String| **flavor == node.node_type().flavor;
         let flavor = cloud.flavors.iter().find(same).or(cloud.flavors.first())?;
         Some(NodeType::of(cloud, flavor))
@@ -152,12 +149,12 @@ impl Planner<'_> {
     /// How far each cloud is, for an operator.
     pub(super) fn older_images(&self) -> Vec<String> {
         let mut notices = Vec::new();
-        for cloud in &self.policy.clouds {
-            let nodes = self
-                .nodes
-                .iter()
-                .filter(|node| node.node_type().cloud == cloud.name);
+        let of_other_images: Vec<&NodePlan<'_>> =
+            self.nodes.iter().filter(|node| node.other_image).collect();
+        for (place, cloud) in self.policy.clouds.iter().enumerate() {
+            let nodes = of_other_images.iter().copied();
             let older: Vec<(&NodePlan<'_>, NodeType)> = nodes
+                .filter(|node| node.place == Some(place))
                 .filter(|node| node.may_be_replaced() && !node.is(NodeDecision::Forget))
                 .filter_map(|node| Some((node, self.successor(node)?)))
                 .collect();

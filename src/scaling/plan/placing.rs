@@ -35,7 +35,7 @@ impl Returning {
     /// Places up to `jobs` of `request`; how many.
     fn place(&mut self, request: &Resources, jobs: u64) -> u64 {
         let mut placed = 0;
-        for space in &mut self.spaces {
+        for space in self.spaces.iter_mut().filter(|space| request.fits(space)) {
             let here = request.times_in(space).min(jobs - placed);
             *space = space.minus(request, here);
             placed += here;
@@ -51,6 +51,8 @@ struct Supply {
     idle: Stock,
     coming: Stock,
     returning: Vec<Returning>,
+    /// No space of these is larger; `None`: to be found again.
+    largest_returning: Option<Resources>,
     /// Nodes of one kind are of one class.
     classes: BTreeMap<NodeType, Class>,
 }
@@ -69,6 +71,8 @@ struct Placed {
 /// What a group asks for, and where it is not placed.
 struct Terms {
     closed: BTreeSet<Class>,
+    /// There are kinds of nodes that may or may not take them.
+    doubtful: bool,
     /// What depends on the machine is another request of each kind of node.
     requests: Vec<(Option<Class>, Resources)>,
     /// Even the oldest of its jobs may still take a slot that has been as it is for long.
@@ -86,12 +90,12 @@ impl Terms {
     ) -> u64 {
         let mut placed = 0;
         for (own, request) in &self.requests {
-            let takes = |settled: bool, class: Class| {
-                (fresh || !settled)
-                    && !self.closed.contains(&class)
-                    && own.is_none_or(|own| own == class)
-            };
-            placed += stock.place(request, jobs - placed, takes, &mut *used);
+            if placed == jobs {
+                break;
+            }
+            let takes =
+                |class: Class| !self.closed.contains(&class) && own.is_none_or(|own| own == class);
+            placed += stock.place(request, jobs - placed, fresh, takes, &mut *used);
         }
         placed
     }
@@ -120,6 +124,18 @@ impl Supply {
         }
     }
 
+    /// Whether any of the drains whose cancel would make room is of a node that is large enough, as far as that is the
+    /// same for all nodes.
+    fn may_return(&mut self, group: &JobGroup, terms: &Terms) -> bool {
+        let largest = self.largest_returning.get_or_insert_with(|| {
+            let spaces = self.returning.iter().flat_map(|node| &node.spaces);
+            spaces.fold(Resources::default(), |most, space| {
+                most.each(space, u64::max)
+            })
+        });
+        terms.requests.len() > 1 || group.asks.request.fits(largest)
+    }
+
     fn place(
         &mut self,
         group: &mut JobGroup,
@@ -141,7 +157,13 @@ impl Supply {
             back: 0,
         };
         (group.left, group.young) = (old + young, young);
+        if group.left == 0 || !self.may_return(group, terms) {
+            return placed;
+        }
         for node in &mut self.returning {
+            if group.left == 0 {
+                break;
+            }
             // Jobs that have waited for as long as the node has been idle had their chance.
             let new_to_it = match node.idle_for {
                 Some(idle_for) if group.waiting >= idle_for => group.young.min(group.left),
@@ -155,6 +177,7 @@ impl Supply {
             let jobs = node.place(&request.unwrap_or(group.asks.request), new_to_it);
             if jobs > 0 {
                 used(node.index, jobs);
+                self.largest_returning = None;
             }
             group.left -= jobs;
             placed.back += jobs;
@@ -179,10 +202,13 @@ impl Planner<'_> {
         };
         // First what HTCondor said that they take: jobs of which it did not would take the nodes that others were made
         // for, and these get more.
+        let mut doubtful = vec![true; groups.len()];
         for certain in [true, false] {
-            for (group, fits) in groups.iter_mut().zip(&mut fits) {
-                if group.left > 0 {
+            for ((group, fits), doubtful) in groups.iter_mut().zip(&mut fits).zip(&mut doubtful) {
+                // A second time only into what the first time left out.
+                if group.left > 0 && *doubtful {
                     let terms = self.terms(group, &supply.classes, certain, settling_time);
+                    *doubtful = terms.doubtful;
                     let placed = supply.place(group, &terms, &mut used);
                     fits.now += placed.now;
                     fits.later += placed.later;
@@ -214,11 +240,16 @@ impl Planner<'_> {
         settling_time: Duration,
     ) -> Terms {
         let matches = &self.observation.matches;
-        let refuses = |node_type: &NodeType| {
+        let mut doubtful = false;
+        let mut closed = BTreeSet::new();
+        for (node_type, class) in classes {
             let answer = matches.answer(node_type, &group.asks);
-            !answer.may_use() || certain && !matches!(answer, MatchAnswer::Takes)
-        };
-        let closed = classes.iter().filter(|(node_type, _)| refuses(node_type));
+            let doubted = answer.may_use() && !matches!(answer, MatchAnswer::Takes);
+            doubtful |= doubted;
+            if !answer.may_use() || certain && doubted {
+                closed.insert(*class);
+            }
+        }
         let of_kind = |(node_type, class): (&NodeType, &Class)| {
             (Some(*class), matches.request(node_type, &group.asks))
         };
@@ -230,7 +261,8 @@ impl Planner<'_> {
                 .collect(),
         };
         Terms {
-            closed: closed.map(|(_, class)| *class).collect(),
+            closed,
+            doubtful,
             requests,
             fresh: group.waiting < settling_time,
         }

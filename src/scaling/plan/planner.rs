@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::ops::Deref;
 use std::time::Duration;
 
+use super::choosing::Allowances;
 use super::{Action, BuilderEntry, FloatingIpEntry, LeftoverEntry, NodeDecision};
 use crate::action::{CloudAction, PoolAction};
 use crate::brakes::Brake;
@@ -298,6 +299,7 @@ pub(super) struct Planner<'a> {
     pub(super) leftovers: Vec<LeftoverEntry>,
     pub(super) floating_ips: Vec<FloatingIpEntry>,
     pub(super) new_nodes: Vec<NewNode>,
+    pub(super) allowances: Allowances,
     pub(super) actions: Actions,
     pub(super) notices: Vec<String>,
 }
@@ -342,6 +344,7 @@ impl<'a> Planner<'a> {
             leftovers: Vec::new(),
             floating_ips: Vec::new(),
             new_nodes: Vec::new(),
+            allowances: Allowances::default(),
             actions,
             notices: Vec::new(),
             next,

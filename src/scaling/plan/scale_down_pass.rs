@@ -25,7 +25,7 @@ use super::planner::{NodePlan, Planner};
 use super::{NodeDecision, status_word};
 use crate::action::PoolAction;
 use crate::brakes::Brake;
-use crate::node::{Node, Phase, drain_mark, is_fresh};
+use crate::node::{Node, Phase, after_mark, drain_mark, is_fresh};
 use crate::observation::ServerStatus;
 use crate::reason::Reason;
 pub(super) use drain_requested::NAME as DRAIN_REQUESTED;
@@ -404,9 +404,10 @@ impl Planner<'_> {
 
     /// Whether the rule of this name requested the drain.
     pub(super) fn is_drained_by(&self, node: &Node<'_>, name: &str) -> bool {
-        let mark = format!("{} {name},", drain_mark(&self.policy.cluster));
         let drain = node.startd.and_then(|startd| startd.draining.as_ref());
-        drain.is_some_and(|drain| drain.reason.starts_with(&mark))
+        let words = drain.and_then(|drain| after_mark(&drain.reason, &self.policy.cluster));
+        let words = words.and_then(|words| words.strip_prefix(' ')?.strip_prefix(name));
+        words.is_some_and(|words| words.starts_with(','))
     }
 }
 

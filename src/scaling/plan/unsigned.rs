@@ -11,6 +11,7 @@ impl Planner<'_> {
     /// The notice about execute servers and builders without a valid signature.
     pub(super) fn unsigned(&self) -> Option<String> {
         let nodes = self.nodes.iter().filter_map(|node| {
+            node.memory.unsigned?;
             let memory = self.next.nodes.get(&node.id)?;
             memory.unsigned?;
             let server = memory.server_id.as_deref().unwrap_or_default();

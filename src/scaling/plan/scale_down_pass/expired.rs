@@ -109,11 +109,14 @@ impl Planner<'_> {
 
     /// Whether it takes no jobs because its time has come: its startd and its server's age say the same.
     fn has_retired(&self, node: &Node<'_>) -> bool {
+        if node.phase != Phase::StartFalse {
+            return false;
+        }
         let most = self.policy.max_lifetime(&node.node_type().cloud);
         let named = node.server.and_then(|server| server.node());
         let after = most.map(|most| retires_after(most, named.unwrap_or(&node.id)));
         let age = node.server.map(|server| server.record().age);
-        node.phase == Phase::StartFalse && after.is_some_and(|after| age >= Some(after))
+        after.is_some_and(|after| age >= Some(after))
     }
 
     /// How many there are, for an operator; those whose jobs are ended first.
