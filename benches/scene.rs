@@ -16,7 +16,7 @@ use scaling::observation::{
 };
 use scaling::policy::{CloudPolicy, Policy};
 use scaling::schedule::Spare;
-use scaling::state::{Join, NodeState, NodeType, State, Tombstone};
+use scaling::state::{Claims, Join, NodeState, NodeType, State, Tombstone};
 
 const CLUSTER: &str = "pool-bench";
 const CLOUDS: [&str; 2] = ["one", "two"];
@@ -71,7 +71,10 @@ impl fmt::Display for Size {
             nodes,
             flavors,
         } = self;
-        write!(f, "{nodes} nodes of {flavors} flavors, {jobs} jobs, {requests} requests")
+        write!(
+            f,
+            "{nodes} nodes of {flavors} flavors, {jobs} jobs, {requests} requests"
+        )
     }
 }
 
@@ -123,6 +126,14 @@ pub fn scene(size: Size) -> Scene {
                 proven: startd.is_some(),
                 ..Join::default()
             },
+            claims: startd
+                .as_ref()
+                .map_or_else(Claims::default, |startd| Claims {
+                    claimed: startd.claims() > 0,
+                    count: Some(startd.claims()),
+                    changed: None,
+                    taken: true,
+                }),
             ..NodeState::new(kind, &record.name, at, earlier.now)
         };
         state.nodes.insert(id, memory.into());
