@@ -9,7 +9,7 @@ use std::time::Duration;
 use condor::CondorPool;
 use condor::CondorSettings;
 use divan::Bencher;
-use scaling::observation::Observed;
+use scaling::observation::{Observed, PoolView};
 use system::deadline::Deadline;
 use tempfile::TempDir;
 use tick::pool::{Pool, TrackedMachines};
@@ -92,14 +92,28 @@ fn groups(lines: u64, requests: u64, jobs: u64) -> String {
     text
 }
 
-fn observed(bencher: Bencher, tools: &TempDir, nodes: u64, requests: u64) {
+/// Reads the ads of so many nodes once.
+pub fn read_slots(nodes: u64) {
+    checked(&tools(&slots(nodes), "", 0), nodes, 0);
+}
+
+/// Reads a queue of so many jobs once, each a submit of its own.
+pub fn read_queue(jobs: u64) {
+    checked(&tools("", &groups(jobs, 100, jobs), jobs), 0, 100);
+}
+
+fn observe(pool: &CondorPool) -> PoolView {
+    pool.observe(&TrackedMachines::default(), Deadline::within(LONG))
+}
+
+/// The pool of these tools, after one look at it.
+fn checked(tools: &TempDir, nodes: u64, requests: u64) -> CondorPool {
     let settings = CondorSettings {
         bin: Some(tools.path().to_owned()),
         ..CondorSettings::default()
     };
     let pool = CondorPool::new(&settings, Duration::from_secs(10), LONG, LONG);
-    let observe = || pool.observe(&TrackedMachines::default(), Deadline::within(LONG));
-    let view = observe();
+    let view = observe(&pool);
     match (&view.collector, &view.schedds["local"]) {
         (Observed::Known(collector), Observed::Known(schedd)) => {
             assert_eq!(collector.startds.len() as u64, nodes);
@@ -107,7 +121,12 @@ fn observed(bencher: Bencher, tools: &TempDir, nodes: u64, requests: u64) {
         }
         unknown => panic!("{unknown:?}"),
     }
-    bencher.bench(observe);
+    pool
+}
+
+fn observed(bencher: Bencher, tools: &TempDir, nodes: u64, requests: u64) {
+    let pool = checked(tools, nodes, requests);
+    bencher.bench(|| observe(&pool));
 }
 
 /// The usual queue: 8 requests in as many submits. The schedd groups, so the answer does not grow with the jobs.

@@ -7,6 +7,7 @@
 )]
 
 mod condor;
+mod instructions;
 mod nova;
 mod plan;
 mod replay_month;
@@ -14,5 +15,9 @@ mod scene;
 mod seen;
 
 fn main() {
-    divan::main();
+    let mut arguments = std::env::args().skip(1);
+    match (arguments.next().as_deref(), arguments.next()) {
+        (Some("--once"), Some(case)) => assert!(instructions::run(&case), "no operation {case}"),
+        _ => divan::main(),
+    }
 }

@@ -1,5 +1,7 @@
 //! The planner.
 
+use std::time::Instant;
+
 use divan::{Bencher, black_box};
 use scaling::plan::{NodeDecision, plan};
 
@@ -54,6 +56,35 @@ fn nodes_1k(bencher: Bencher, size: &Size) {
 #[divan::bench(args = sizes(10_000), max_time = 2)]
 fn nodes_10k(bencher: Bencher, size: &Size) {
     planned(bencher, *size, 20);
+}
+
+/// Plans sites of which each is ten times as large as the one before, and prints how the time grows.
+pub fn growth() {
+    let mut last: Option<f64> = None;
+    for nodes in [100, 1000, 10_000, 100_000] {
+        let size = Size {
+            jobs: nodes as u64 * 10,
+            requests: nodes as u64 / 10,
+            nodes,
+            flavors: 20,
+        };
+        let scene = scene(size);
+        let runs = (200_000 / nodes).clamp(5, 200);
+        let mut times: Vec<f64> = (0..runs)
+            .map(|_| {
+                let begin = Instant::now();
+                let plan = plan(&scene.observation, &scene.policy, &scene.state);
+                let took = begin.elapsed().as_secs_f64() * 1000.0;
+                drop(black_box(plan));
+                took
+            })
+            .collect();
+        times.sort_by(f64::total_cmp);
+        let median = times[runs / 2];
+        let ratio = last.map_or_else(String::new, |last| format!("{:.1}", median / last));
+        println!("| {size} | {median:.2} ms | {ratio} |");
+        last = Some(median);
+    }
 }
 
 /// A thousand creates and deletes in one tick, which nobody should allow.

@@ -1,6 +1,7 @@
 //! `ehos simulate` without its input and output: days of jobs on nodes of 8 cores, with a tick a minute.
 
-use std::time::Duration;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use divan::Bencher;
 use jiff::Timestamp;
@@ -9,8 +10,10 @@ use replay::rule::ehos::Ehos;
 use replay::run;
 use replay::site::{Site, SiteCloud, SiteFlavor};
 use replay::workload::{ReadOptions, Workload, read};
-use scaling::observation::Flavor;
+use scaling::observation::{Flavor, Observation};
+use scaling::plan::{Plan, plan};
 use scaling::policy::{CloudPolicy, Policy};
+use scaling::state::State;
 
 /// About 33,000 jobs a day of 8 users, which keep some 50 nodes busy and come in no rhythm.
 fn workload(days: u32) -> Workload {
@@ -39,6 +42,18 @@ fn clouds() -> Vec<SiteCloud> {
     }]
 }
 
+/// Nanoseconds in the planner, and its passes.
+static PLANNED: [AtomicU64; 2] = [AtomicU64::new(0), AtomicU64::new(0)];
+
+fn timed(observation: &Observation, policy: &Policy, state: &State) -> Plan {
+    let begin = Instant::now();
+    let plan = plan(observation, policy, state);
+    let took = u64::try_from(begin.elapsed().as_nanos()).unwrap();
+    PLANNED[0].fetch_add(took, Ordering::Relaxed);
+    PLANNED[1].fetch_add(1, Ordering::Relaxed);
+    plan
+}
+
 fn played(bencher: Bencher, days: u32) {
     let workload = workload(days);
     let policy = Policy {
@@ -48,10 +63,21 @@ fn played(bencher: Bencher, days: u32) {
         ..Policy::new("pool")
     };
     bencher.bench(|| {
+        let [before, passes] = [0, 1].map(|of| PLANNED[of].load(Ordering::Relaxed));
+        let begin = Instant::now();
         let mut site = Site::new(&workload, clouds(), Model::default(), 1);
         let mut rule = Ehos::new(policy.clone(), Duration::ZERO, Timestamp::UNIX_EPOCH);
+        rule.planner = timed;
         run::run(&mut site, &mut rule, &mut |_| true);
+        let took = begin.elapsed();
         assert_eq!(site.record.ended, workload.jobs.len() as u64);
+        let planned = Duration::from_nanos(PLANNED[0].load(Ordering::Relaxed) - before);
+        let passes = PLANNED[1].load(Ordering::Relaxed) - passes;
+        // In one run: another machine changes both times, and hardly their ratio.
+        println!(
+            "{days} days: {took:.1?}, {planned:.1?} of it in {passes} plans, ratio {:.2}",
+            took.as_secs_f64() / planned.as_secs_f64()
+        );
     });
 }
 

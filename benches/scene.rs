@@ -17,7 +17,7 @@ use scaling::observation::{
 };
 use scaling::policy::{CloudPolicy, Policy};
 use scaling::schedule::Spare;
-use scaling::state::{Join, NodeState, NodeType, State, Tombstone};
+use scaling::state::{Claims, Join, NodeState, NodeType, State, Tombstone};
 
 const CLUSTER: &str = "pool-bench";
 const CLOUDS: [&str; 2] = ["one", "two"];
@@ -127,6 +127,14 @@ pub fn scene(size: Size) -> Scene {
                 proven: startd.is_some(),
                 ..Join::default()
             },
+            claims: startd
+                .as_ref()
+                .map_or_else(Claims::default, |startd| Claims {
+                    claimed: startd.claims() > 0,
+                    count: Some(startd.claims()),
+                    changed: None,
+                    taken: true,
+                }),
             ..NodeState::new(kind, &record.name, at, earlier.now)
         };
         state.nodes.insert(id, memory.into());

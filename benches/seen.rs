@@ -18,7 +18,7 @@ use scaling::plan::plan;
 use crate::scene::{Size, scene};
 
 /// A tick with so many nodes.
-fn snapshot(nodes: usize) -> TickReport {
+pub fn snapshot(nodes: usize) -> TickReport {
     let scene = scene(Size {
         jobs: 10_000,
         requests: 100,
