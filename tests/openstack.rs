@@ -1889,6 +1889,7 @@ fn a_group_and_its_rules_are_made_once() {
         json!({"security_group_rule": {
             "security_group_id": group.id, "direction": "ingress", "ethertype": "IPv4", "protocol": "tcp",
             "port_range_min": 9618, "port_range_max": 9618, "remote_group_id": group.id, "remote_ip_prefix": null,
+            "description": "mark",
         }})
     );
 }

@@ -11,7 +11,7 @@ settings! {
     /// How ehos queries HTCondor, and how nodes join. A field with a key is that key of `condor:`.
     #[derive(Debug)]
     pub struct CondorSettings {
-        /// The central manager's address as nodes reach it: `{host_ip}` of the template. Of several central managers: all
+        /// The central manager's address as nodes reach it: `{host_ip}` of the template. Several central managers: all
         /// addresses, joined by commas.
         host_ip: Option<String> = None, "needed by `execute.yaml`";
         /// Another pool's collector (`-pool`).

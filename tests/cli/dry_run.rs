@@ -21,6 +21,10 @@ fn decisions(report: &Value) -> Value {
         assert!(!report[key].is_null(), "{key}");
         decisions[key] = report[key].clone();
     }
+    // A dry run is no tick: only ticks date what they say.
+    for group in decisions["job_groups"].as_array_mut().unwrap() {
+        group.as_object_mut().unwrap().remove("since");
+    }
     decisions
 }
 

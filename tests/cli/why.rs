@@ -212,7 +212,9 @@ fn owners_and_jobs_are_named_in_the_report_unless_the_site_hides_them() {
     assert_eq!(group["id"].as_str().unwrap().len(), 16);
     assert!(site.calls().contains("GlobalJobId"));
     let site = site
-        .over("daemon: {show_owners: false, user_limits: {alice: {nodes_max: 1}}}")
+        .over(
+            "daemon: {show_owners: false, max_unproven: 20, user_limits: {alice: {nodes_max: 1}}}",
+        )
         .answers("condor_q", "-totals", &condor::totals(40, 0))
         .answers("condor_q", "-group-by", &condor::group(40, 1, 512));
     let before = site.calls().matches("GlobalJobId").count();

@@ -457,7 +457,7 @@ fn requirements_besides_size_are_counted_by_their_most_frequent_attribute() {
     let what = "Requirements name more than the size, most often HasSingularity (2 jobs): not checked, such a job runs on \
                 each node that is large enough";
     let count = &long.notes.counts[what];
-    assert_eq!((count.records, &*count.example), (3, "FILE:20 job 1.1"));
+    assert_eq!((count.records, &*count.example), (3, "FILE:18 job 1.1"));
     assert_eq!(long.jobs.len(), 5);
     let json = r#"[{"ClusterId":1,"ProcId":0,"QDate":1795900000,"JobStatus":1,"Requirements":"\/Expr(TARGET.Machine == \"a\")\/"}]"#;
     let names = workload(json).notes.counts;
