@@ -1,12 +1,22 @@
 //! The command line: commands, flags and their help.
 
+mod cost;
 mod grouped;
+mod image;
+mod maintenance;
+mod master;
+mod simulate;
 
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
-use jiff::civil::Date;
+
+pub use cost::*;
+pub use image::*;
+pub use maintenance::*;
+pub use master::*;
+pub use simulate::{Simulate, SimulateOutput};
 
 /// Elastic HTCondor OpenStack Scaling: autoscales the execute nodes of an HTCondor pool on OpenStack
 #[derive(Debug, Parser)]
@@ -197,7 +207,7 @@ Examples:
     /// The planner of `ehos tick` decides on simulated clouds and a simulated pool; no service is changed. Input: the output of
     /// condor_history (-json or -long) or its file, a job event log, the history of ehos, a trace in the Standard Workload
     /// Format, CSV, or a generator. See docs/choosing.md.
-    #[command(after_help = SIMULATE_EXAMPLES)]
+    #[command(after_help = simulate::SIMULATE_EXAMPLES)]
     Simulate(Box<Simulate>),
     /// Serve a web page that shows the pool, or write it to a file (reads local files only)
     Frontend(Frontend),
@@ -281,182 +291,6 @@ Examples:
   ehos cloud setup --dry-run                    Show the changes
   ehos cloud setup --ssh-from 192.0.2.0/24      Permit SSH from one network only")]
     Setup(CloudSetup),
-}
-
-#[derive(Debug, Subcommand)]
-pub enum ImageCommand {
-    /// Build a golden image in every cloud
-    ///
-    /// Boots a builder with base.yaml, waits until cloud-init has finished, stops the builder, creates a snapshot, and
-    /// deletes the builder.
-    Build(ImageBuild),
-    /// List the golden images of this pool
-    List(ImageList),
-    /// Delete old, unused golden images of this pool
-    Prune(ImagePrune),
-}
-
-#[derive(Debug, Subcommand)]
-pub enum MasterCommand {
-    /// Create the central manager, and install ehos with its timer there
-    #[command(after_help = "\
-Examples:
-  ehos master deploy --dry-run          Show the server that ehos would create
-  ehos master deploy --build-image      Build the golden image first")]
-    Deploy(Box<MasterDeploy>),
-}
-
-/// By what `ehos cost` adds up.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum CostBy {
-    /// User that submitted the job
-    Owner,
-    /// Accounting group of the job
-    AccountingGroup,
-    /// Cloud of the node
-    Cloud,
-    /// Flavor of the node
-    Flavor,
-    /// Day, in the time zone of the configuration
-    Day,
-    /// Node
-    Node,
-}
-
-/// The output formats of `ehos cost`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum CostOutput {
-    /// For people: the 20 largest
-    Table,
-    /// For spreadsheets
-    Csv,
-    /// For programs, see docs/json.md
-    Json,
-}
-
-/// `ehos cost`.
-#[derive(Debug, Args)]
-pub struct Cost {
-    #[command(flatten)]
-    pub common: Common,
-    /// By what to add up
-    #[arg(long, value_enum, default_value_t = CostBy::Owner)]
-    pub by: CostBy,
-    /// Calendar month [default: the current one]
-    #[arg(long, value_name = "YYYY-MM", conflicts_with = "from", value_parser = crate::commands::cost::month)]
-    pub month: Option<Date>,
-    /// First day
-    #[arg(long, value_name = "DATE", value_parser = crate::commands::cost::date)]
-    pub from: Option<Date>,
-    /// Last day, which is part of the period [default: today]
-    #[arg(long, value_name = "DATE", requires = "from", value_parser = crate::commands::cost::date)]
-    pub to: Option<Date>,
-    /// Show boot, idle and drain time apart
-    #[arg(long)]
-    pub apart: bool,
-    /// Output format
-    #[arg(short, long, value_enum, default_value_t = CostOutput::Table)]
-    pub output: CostOutput,
-}
-
-const SIMULATE_EXAMPLES: &str = "\
-Examples:
-  condor_history -json > jobs.json
-  ehos simulate --jobs jobs.json --against original-ehos --against fixed:20
-  ehos simulate --jobs jobs.json --sweep daemon.idle_timeout=30s,2m,10m --sweep daemon.nodes_spare=0,1,2
-  ehos simulate --jobs 'poisson:rate=30/h,days=7' --set daemon.nodes_max=50 -o html > choice.html
-  ehos simulate --site --days 30      (on the central manager)";
-
-/// How the results of `ehos simulate` are printed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum SimulateOutput {
-    /// For people
-    Table,
-    /// For programs, see docs/json.md
-    Json,
-    /// One page with its plots
-    Html,
-}
-
-/// `ehos simulate`.
-#[derive(Debug, Args)]
-pub struct Simulate {
-    #[command(flatten)]
-    pub common: Common,
-    /// File of jobs, `-` for standard input, or a generator (poisson:…, bursts:…, week:…); several are joined
-    #[arg(
-        help_heading = "Jobs",
-        long,
-        value_name = "FILE",
-        required_unless_present = "site"
-    )]
-    pub jobs: Vec<PathBuf>,
-    /// Format of the files [default: recognized by their contents]
-    #[arg(help_heading = "Jobs", long, value_name = "FORMAT")]
-    pub format: Option<String>,
-    /// Split each parallel job of a trace into single-core jobs
-    #[arg(help_heading = "Jobs", long)]
-    pub split: bool,
-    /// Take the jobs from condor_history, sizes and quotas from the clouds, and boot times from ehos's history
-    #[arg(help_heading = "Jobs", long, conflicts_with = "jobs")]
-    pub site: bool,
-    /// With --site: days of the history
-    #[arg(
-        help_heading = "Jobs",
-        long,
-        value_name = "DAYS",
-        default_value_t = 30,
-        requires = "site"
-    )]
-    pub days: u64,
-    /// Change a key of the configuration, as `ehos config show` prints it; can be given several times
-    #[arg(help_heading = "Comparison", long = "set", value_name = "KEY=VALUE")]
-    pub set: Vec<String>,
-    /// Try each of these values of a key, with each of those of other --sweep
-    #[arg(
-        help_heading = "Comparison",
-        long = "sweep",
-        value_name = "KEY=V1,V2,…"
-    )]
-    pub sweep: Vec<String>,
-    /// Compare with a rule of another program: original-ehos, queue-cores, utilization-feedback, idle-timeout:TIME,
-    /// fixed:NODES, all
-    #[arg(help_heading = "Comparison", long = "against", value_name = "RULE")]
-    pub against: Vec<String>,
-    /// Size of a flavor, where nothing else says it: cores, memory in GB, and price for an hour
-    #[arg(
-        help_heading = "Simulated site",
-        long = "flavor",
-        value_name = "NAME=CORES,GB[,PRICE]"
-    )]
-    pub flavors: Vec<String>,
-    /// Time from the create of a server until its startd joins; `history`: as the ticks of --state-dir saw it
-    /// [default: 60s..90s; with --site: history]
-    #[arg(help_heading = "Simulated site", long, value_name = "TIME[..TIME]")]
-    pub boot: Option<String>,
-    /// Share of servers that never join
-    #[arg(
-        help_heading = "Simulated site",
-        long,
-        value_name = "SHARE",
-        default_value_t = 0.0
-    )]
-    pub boot_failures: f64,
-    /// NEGOTIATOR_INTERVAL of the pool [default: 10s; with --site: that of the pool]
-    #[arg(help_heading = "Simulated site", long, value_name = "TIME")]
-    pub negotiator_interval: Option<String>,
-    /// NEGOTIATOR_CYCLE_DELAY of the pool [default: 5s; with --site: that of the pool]
-    #[arg(help_heading = "Simulated site", long, value_name = "TIME")]
-    pub negotiator_cycle_delay: Option<String>,
-    /// Jobs go to the emptiest node that fits, not to the fullest (NEGOTIATOR_PRE_JOB_RANK)
-    #[arg(help_heading = "Simulated site", long)]
-    pub breadth_first: bool,
-    /// Seed of boot times, failures and generators
-    #[arg(help_heading = "Jobs", long, value_name = "N", default_value_t = 0)]
-    pub seed: u64,
-    /// Output format
-    #[arg(short, long, value_enum, default_value_t = SimulateOutput::Table)]
-    pub output: SimulateOutput,
 }
 
 /// How results are printed.
@@ -559,119 +393,6 @@ pub struct Resume {
     /// all clouds]
     #[arg(value_name = "CLOUD")]
     pub clouds: Vec<String>,
-    /// Output format
-    #[arg(short, long, value_name = "FORMAT", default_value = "text")]
-    pub output: Output,
-}
-
-#[derive(Debug, Args)]
-pub struct Pause {
-    #[command(flatten)]
-    pub common: Common,
-    /// Cloud to pause [default: all clouds]
-    #[arg(value_name = "CLOUD")]
-    pub cloud: Option<String>,
-    /// End of the pause: a span (90min, 2h), a time of day (18:00), or a time stamp [default: until `ehos resume`]
-    #[arg(long, value_name = "TIME")]
-    pub until: Option<String>,
-    /// Text for the reports, at most 200 characters
-    #[arg(long, value_name = "TEXT", value_parser = reason)]
-    pub reason: Option<String>,
-    /// Drain and delete no node either
-    #[arg(long)]
-    pub deletes: bool,
-    /// Output format
-    #[arg(short, long, value_name = "FORMAT", default_value = "text")]
-    pub output: Output,
-}
-
-/// Nodes by name, or all that have something in common.
-#[derive(Debug, Args)]
-#[group(required = true, multiple = true)]
-pub struct NodeChoice {
-    /// Node ids, server names, server UUIDs or host names
-    #[arg(value_name = "NODE", conflicts_with_all = ["all", "flavor", "image", "cloud"])]
-    pub nodes: Vec<String>,
-    /// Every node
-    #[arg(long, conflicts_with_all = ["flavor", "image", "cloud"])]
-    pub all: bool,
-    /// Nodes of a flavor
-    #[arg(long, value_name = "FLAVOR")]
-    pub flavor: Option<String>,
-    /// Nodes of an image, as configured when they were created
-    #[arg(long, value_name = "IMAGE")]
-    pub image: Option<String>,
-    /// Nodes of a cloud
-    #[arg(long, value_name = "CLOUD")]
-    pub cloud: Option<String>,
-}
-
-#[derive(Debug, Args)]
-pub struct Drain {
-    #[command(flatten)]
-    pub common: Common,
-    #[command(flatten)]
-    pub choice: NodeChoice,
-    /// Replace the nodes: they no longer count for nodes_min and nodes_spare
-    #[arg(long, conflicts_with = "cancel")]
-    pub replace: bool,
-    /// Withdraw the requests
-    #[arg(long)]
-    pub cancel: bool,
-    /// Output format
-    #[arg(short, long, value_name = "FORMAT", default_value = "text")]
-    pub output: Output,
-}
-
-#[derive(Debug, Args)]
-pub struct Keep {
-    #[command(flatten)]
-    pub common: Common,
-    /// Node ids, server names, server UUIDs or host names
-    #[arg(value_name = "NODE", required = true)]
-    pub nodes: Vec<String>,
-    /// End of the keep: a span (90min, 2h), a time of day (18:00), or a time stamp [default: until --release]
-    #[arg(long, value_name = "TIME", conflicts_with = "release")]
-    pub until: Option<String>,
-    /// Release the nodes
-    #[arg(long)]
-    pub release: bool,
-    /// Output format
-    #[arg(short, long, value_name = "FORMAT", default_value = "text")]
-    pub output: Output,
-}
-
-#[derive(Debug, Args)]
-pub struct Delete {
-    #[command(flatten)]
-    pub common: Common,
-    /// Node id, server name, server UUID or host name
-    #[arg(value_name = "NODE")]
-    pub node: String,
-    /// End the jobs without a question
-    #[arg(short, long)]
-    pub yes: bool,
-    /// Withdraw a request that no tick has carried out
-    #[arg(long, conflicts_with = "yes")]
-    pub cancel: bool,
-    /// Output format; json needs --yes
-    #[arg(short, long, value_name = "FORMAT", default_value = "text")]
-    pub output: Output,
-}
-
-#[derive(Debug, Args)]
-pub struct Retire {
-    #[command(flatten)]
-    pub common: Common,
-    /// Print the list without any change
-    #[arg(short = 'n', long)]
-    pub dry_run: bool,
-    /// Delete busy nodes too, and end their jobs; the command names these first
-    #[arg(long)]
-    pub now: bool,
-    /// Ask no question
-    #[arg(short, long)]
-    pub yes: bool,
     /// Output format
     #[arg(short, long, value_name = "FORMAT", default_value = "text")]
     pub output: Output,
@@ -799,174 +520,6 @@ pub struct CloudSetup {
     pub output: Output,
 }
 
-#[derive(Debug, Args)]
-pub struct ImageBuild {
-    #[command(flatten)]
-    pub common: Common,
-    #[command(flatten)]
-    pub clouds: Clouds,
-    #[command(flatten)]
-    pub recipe: ImageRecipe,
-    /// Keep the builder (stopped) after the snapshot
-    #[arg(long)]
-    pub keep_server: bool,
-    /// Print the changes without making them
-    #[arg(short = 'n', long)]
-    pub dry_run: bool,
-    /// Output format
-    #[arg(short, long, value_enum, default_value = "text")]
-    pub output: Output,
-}
-
-/// The recipe of a golden image.
-#[derive(Debug, Args)]
-pub struct ImageRecipe {
-    /// Cloud-init file of the builder [default: base.yaml of the configuration folders]
-    #[arg(long, value_name = "FILE")]
-    pub base: Option<PathBuf>,
-    /// Base image, name or id [default: base_image of the configuration]
-    #[arg(long, value_name = "IMAGE")]
-    pub from: Option<String>,
-    /// Flavor of the builder [default: the first flavor of the cloud]
-    #[arg(long, value_name = "FLAVOR")]
-    pub flavor: Option<String>,
-    /// Name of the new image [default: PROJECT_PREFIX-DATE-TIME]
-    #[arg(long, value_name = "NAME")]
-    pub name: Option<String>,
-    /// Keep the server of a failed build for debugging; the next build deletes it
-    #[arg(long, alias = "keep")]
-    pub keep_failed: bool,
-    /// Timeout of the whole build
-    #[arg(long, value_name = "DURATION", default_value = "1h", value_parser = duration)]
-    pub timeout: Duration,
-}
-
-#[derive(Debug, Args)]
-pub struct ImageList {
-    #[command(flatten)]
-    pub common: Common,
-    #[command(flatten)]
-    pub clouds: Clouds,
-    /// Output format
-    #[arg(short, long, value_enum, default_value = "text")]
-    pub output: Output,
-}
-
-#[derive(Debug, Args)]
-pub struct ImagePrune {
-    #[command(flatten)]
-    pub common: Common,
-    #[command(flatten)]
-    pub clouds: Clouds,
-    /// Number of newest images to keep in each cloud; used and configured images are always kept
-    #[arg(long, value_name = "N")]
-    pub keep: usize,
-    /// Print the changes without making them
-    #[arg(short = 'n', long)]
-    pub dry_run: bool,
-    /// Output format
-    #[arg(short, long, value_enum, default_value = "text")]
-    pub output: Output,
-}
-
-#[derive(Debug, Args)]
-pub struct MasterDeploy {
-    #[command(flatten)]
-    pub common: Common,
-    /// Cloud of the central manager [default: the first of the configuration]
-    #[arg(long, value_name = "NAME")]
-    pub cloud: Option<String>,
-    /// Golden image, name or id [default: image of the configuration]
-    #[arg(
-        help_heading = "Server",
-        long,
-        value_name = "IMAGE",
-        conflicts_with = "build_image"
-    )]
-    pub image: Option<String>,
-    /// Build a golden image in every cloud first
-    #[arg(help_heading = "Server", long)]
-    pub build_image: bool,
-    /// With --build-image: cloud-init file of the builder [default: base.yaml]
-    #[arg(
-        help_heading = "Server",
-        long,
-        value_name = "FILE",
-        requires = "build_image"
-    )]
-    pub base: Option<PathBuf>,
-    /// With --build-image: base image [default: base_image]
-    #[arg(
-        help_heading = "Server",
-        long,
-        value_name = "IMAGE",
-        requires = "build_image"
-    )]
-    pub from: Option<String>,
-    /// Flavor of the central manager [default: the first flavor of the cloud]
-    #[arg(help_heading = "Server", long, value_name = "FLAVOR")]
-    pub flavor: Option<String>,
-    /// Server name and host name of the central manager [default: PROJECT_PREFIX-master]
-    #[arg(help_heading = "Server", long, value_name = "NAME")]
-    pub name: Option<String>,
-    /// Cloud-init template of the central manager [default: master.yaml of the configuration folders]
-    #[arg(help_heading = "Software and pool", long, value_name = "FILE")]
-    pub master: Option<PathBuf>,
-    /// Cloud-init template of nodes, copied to the central manager [default: userdata_file of the configuration]
-    #[arg(help_heading = "Software and pool", long, value_name = "FILE")]
-    pub execute: Option<PathBuf>,
-    /// TRUST_DOMAIN and UID_DOMAIN of the pool [default: condor.trust_domain, else ehos.CLUSTER]
-    #[arg(help_heading = "Software and pool", long, value_name = "DOMAIN")]
-    pub trust_domain: Option<String>,
-    /// Associate a floating IP of this external network
-    #[arg(help_heading = "Server", long, value_name = "NETWORK")]
-    pub floating_ip: Option<String>,
-    /// SSH user [default: the one that cloud-init prints on the console]
-    #[arg(help_heading = "Access", long, value_name = "USER")]
-    pub ssh_user: Option<String>,
-    /// SSH private key [default: the key in ~/.ssh whose .pub is the keypair, else the keys of ssh]
-    #[arg(help_heading = "Access", long, value_name = "FILE")]
-    pub identity: Option<PathBuf>,
-    /// Trust the host key of the server if its console does not show one
-    #[arg(help_heading = "Access", long)]
-    pub accept_host_key: bool,
-    /// UUID of a server without a valid ehos_proof to trust as the central manager, which receives its secrets; repeatable
-    #[arg(
-        help_heading = "Access",
-        long,
-        value_name = "UUID",
-        value_delimiter = ','
-    )]
-    pub trust_server: Vec<String>,
-    /// ehos binary to install [default: this one]. On Debian and its like the master packs it
-    #[arg(
-        help_heading = "Software and pool",
-        long,
-        value_name = "FILE",
-        conflicts_with = "package"
-    )]
-    pub binary: Option<PathBuf>,
-    /// A .deb or .rpm to install instead, or the URL of one or of a binary for the central manager to download, with
-    /// --sha256
-    #[arg(help_heading = "Software and pool", long, value_name = "FILE|URL")]
-    pub package: Option<String>,
-    /// SHA-256 checksum of the --package at a URL, in hexadecimal
-    #[arg(help_heading = "Software and pool", long, value_name = "HEX", requires = "package", value_parser = sha256)]
-    pub sha256: Option<String>,
-    /// Keep the server of a failed deployment for debugging; the next run continues with it
-    #[arg(long, alias = "keep")]
-    pub keep_failed: bool,
-    /// Timeout of the deployment, without the image build
-    #[arg(long, value_name = "DURATION", default_value = "30m", value_parser = duration)]
-    pub timeout: Duration,
-    /// Print the changes without making them
-    #[arg(short = 'n', long)]
-    pub dry_run: bool,
-    /// Output format
-    #[arg(short, long, value_enum, default_value = "text")]
-    pub output: Output,
-}
-
 /// `10m`, `90s`, or a number of seconds.
 fn duration(text: &str) -> Result<Duration, String> {
     keys::duration(text).map_err(|(problem, remedy)| match remedy {
@@ -975,32 +528,11 @@ fn duration(text: &str) -> Result<Duration, String> {
     })
 }
 
-/// The longest reason of a pause.
-const REASON_MAX: usize = 200;
-
-/// One line of text.
-fn reason(text: &str) -> Result<String, String> {
-    let text = system::plain::clean(text.trim());
-    match text.chars().count() {
-        0..=REASON_MAX => Ok(text),
-        length => Err(format!("{length} characters; write at most {REASON_MAX}")),
-    }
-}
-
 /// A duration that is not 0.
 fn pause(text: &str) -> Result<Duration, String> {
     match duration(text)? {
         Duration::ZERO => Err("must be greater than 0".to_owned()),
         pause => Ok(pause),
-    }
-}
-
-/// 64 hexadecimal digits.
-fn sha256(text: &str) -> Result<String, String> {
-    if text.len() == 64 && text.chars().all(|c| c.is_ascii_hexdigit()) {
-        Ok(text.to_owned())
-    } else {
-        Err("must have 64 hexadecimal digits, as sha256sum prints them".to_owned())
     }
 }
 

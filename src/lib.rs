@@ -72,56 +72,65 @@ pub fn run(args: impl IntoIterator<Item = OsString>, out: &mut dyn Write) -> Exi
         plain = PlainWriter::new(out, own(&cli.command, text));
         &mut plain
     };
-    let result = match &cli.command {
-        Command::Tick(args) => commands::tick::run(args, &environment, text, out),
-        Command::Due(args) => commands::due::run(args, &environment),
-        Command::Status(args) => commands::status::run(args, &environment, out),
-        Command::Explain(args) => commands::explain::run(args, &environment, out),
-        Command::Cost(args) => commands::cost::run(args, &environment, out),
-        Command::Check(args) => commands::check::run(args, &environment, text, out),
-        Command::Resume(args) => commands::resume::run(args, &environment, out),
-        Command::Pause(args) => commands::pause::run(args, &environment, out),
-        Command::Drain(args) => commands::drain::run(args, &environment, out),
-        Command::Keep(args) => commands::keep::run(args, &environment, out),
-        Command::Delete(args) => commands::delete::run(args, &environment, out),
-        Command::Retire(args) => commands::retire::run(args, &environment, out),
-        Command::Simulate(args) => commands::simulate::run(args, &environment, out),
-        Command::Frontend(args) => commands::frontend::run(args, &environment, out),
-        Command::Config(ConfigCommand::Init(args)) => {
-            commands::config_init::run(args, &environment, out)
-        }
-        Command::Config(ConfigCommand::Show(args)) => {
-            commands::config_show::run(args, &environment, out)
-        }
-        Command::Config(ConfigCommand::Check(args)) => {
-            commands::config_check::run(args, &environment, out)
-        }
-        Command::Config(ConfigCommand::Render(args)) => {
-            commands::config_render::run(args, &environment, out)
-        }
-        Command::Config(ConfigCommand::Schema) => commands::config_schema::run(out),
-        Command::Cloud(CloudCommand::Setup(args)) => {
-            commands::cloud_setup::run(args, &environment, out)
-        }
-        Command::Image(ImageCommand::Build(args)) => {
-            commands::image_build::run(args, &environment, out)
-        }
-        Command::Image(ImageCommand::List(args)) => {
-            commands::image_list::run(args, &environment, out)
-        }
-        Command::Image(ImageCommand::Prune(args)) => {
-            commands::image_prune::run(args, &environment, out)
-        }
-        Command::Master(MasterCommand::Deploy(args)) => {
-            commands::master_deploy::run(args, &environment, out)
-        }
-        Command::Completions(args) => commands::completions::run(args, out),
-        Command::Man(args) => commands::man::run(args, &environment, out),
-    };
+    let result = perform(&cli.command, &environment, text, out);
     result.unwrap_or_else(|failure| {
         error!("{failure:#}");
         exit_of(&failure)
     })
+}
+
+fn perform(
+    command: &Command,
+    environment: &Environment,
+    text: TextOptions,
+    out: &mut dyn Write,
+) -> anyhow::Result<Exit> {
+    match command {
+        Command::Tick(args) => commands::tick::run(args, environment, text, out),
+        Command::Due(args) => commands::due::run(args, environment),
+        Command::Status(args) => commands::status::run(args, environment, out),
+        Command::Explain(args) => commands::explain::run(args, environment, out),
+        Command::Cost(args) => commands::cost::run(args, environment, out),
+        Command::Check(args) => commands::check::run(args, environment, text, out),
+        Command::Resume(args) => commands::resume::run(args, environment, out),
+        Command::Pause(args) => commands::pause::run(args, environment, out),
+        Command::Drain(args) => commands::drain::run(args, environment, out),
+        Command::Keep(args) => commands::keep::run(args, environment, out),
+        Command::Delete(args) => commands::delete::run(args, environment, out),
+        Command::Retire(args) => commands::retire::run(args, environment, out),
+        Command::Simulate(args) => commands::simulate::run(args, environment, out),
+        Command::Frontend(args) => commands::frontend::run(args, environment, out),
+        Command::Config(ConfigCommand::Init(args)) => {
+            commands::config_init::run(args, environment, out)
+        }
+        Command::Config(ConfigCommand::Show(args)) => {
+            commands::config_show::run(args, environment, out)
+        }
+        Command::Config(ConfigCommand::Check(args)) => {
+            commands::config_check::run(args, environment, out)
+        }
+        Command::Config(ConfigCommand::Render(args)) => {
+            commands::config_render::run(args, environment, out)
+        }
+        Command::Config(ConfigCommand::Schema) => commands::config_schema::run(out),
+        Command::Cloud(CloudCommand::Setup(args)) => {
+            commands::cloud_setup::run(args, environment, out)
+        }
+        Command::Image(ImageCommand::Build(args)) => {
+            commands::image_build::run(args, environment, out)
+        }
+        Command::Image(ImageCommand::List(args)) => {
+            commands::image_list::run(args, environment, out)
+        }
+        Command::Image(ImageCommand::Prune(args)) => {
+            commands::image_prune::run(args, environment, out)
+        }
+        Command::Master(MasterCommand::Deploy(args)) => {
+            commands::master_deploy::run(args, environment, out)
+        }
+        Command::Completions(args) => commands::completions::run(args, out),
+        Command::Man(args) => commands::man::run(args, environment, out),
+    }
 }
 
 /// The command line; its help and errors have colors as `--color` says, also where the rest is not understood.

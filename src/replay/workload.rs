@@ -16,6 +16,7 @@ mod event_log;
 mod format;
 mod generator;
 mod input;
+mod known;
 mod read;
 mod requirements;
 mod swf;

@@ -2,6 +2,7 @@
 
 mod job_names;
 mod knowledge;
+mod node;
 mod resources;
 
 use std::collections::BTreeMap;
@@ -18,19 +19,19 @@ use scaling::action::FailureKind;
 use scaling::brakes::Brake;
 use scaling::budget::{BudgetSpent, Costs};
 use scaling::failure_tracking::ProtectedKind;
-use scaling::figures::{
-    BackoffFigures, CloudFigures, CoreFigures, PolicyFigures, ServerFigures, StartdFigures,
-};
+use scaling::figures::{BackoffFigures, CloudFigures, CoreFigures, PolicyFigures};
 use scaling::high_availability::Standby;
-use scaling::job_names::{JobQuery, RunningJob};
-use scaling::maintenance::{KeptNodes, PauseEntry, Requests};
-use scaling::names::{ActionName, PhaseName};
+use scaling::job_names::JobQuery;
+use scaling::maintenance::{KeptNodes, PauseEntry};
+use scaling::names::ActionName;
 use scaling::observation::Resources;
-use scaling::plan::{Action, JobGroupEntry, NodeDecision, NodeEntry, Plan, UnknownSource};
+use scaling::plan::{Action, JobGroupEntry, Plan, UnknownSource};
 use scaling::reason::Reason;
 use scaling::stranded::StrandedJobs;
 use scaling::submitter::Submitters;
 use scaling::totals::Totals;
+
+pub use node::{NodeReport, exists};
 
 pub use job_names::{JobSource, OwnerJobs, possible_submitters};
 
@@ -199,85 +200,6 @@ pub struct Queue {
 #[allow(clippy::trivially_copy_pass_by_ref)] // serde asks so.
 fn is_zero(number: &u64) -> bool {
     *number == 0
-}
-
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct NodeReport {
-    /// Its id.
-    pub node: String,
-    /// Its server's name.
-    pub name: String,
-    pub cloud: String,
-    pub flavor: String,
-    /// Its availability zone, where one is known.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub zone: Option<String>,
-    #[serde(default)]
-    pub server: ServerFigures,
-    /// Its startd, when the collector has an ad of it.
-    #[serde(default)]
-    pub startd: Option<StartdFigures>,
-    /// Some of its running jobs, if the report names owners.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub running_jobs: Vec<RunningJob>,
-    pub phase: Named<PhaseName>,
-    /// The requests of operators.
-    #[serde(default, skip_serializing_if = "Requests::is_empty")]
-    pub requests: Requests,
-    /// What happened to it.
-    #[serde(alias = "fate")]
-    pub decision: Named<NodeDecision>,
-    #[serde(flatten)]
-    pub why: ReasonReport,
-}
-
-/// Whether a node of this phase has a server, or may have.
-pub fn exists(phase: &Named<PhaseName>) -> bool {
-    phase.known().is_none_or(PhaseName::has_server)
-}
-
-impl NodeReport {
-    /// The reason, and the requests of operators that it does not name.
-    pub fn words(&self) -> String {
-        let text = &self.why.text;
-        match self.requests.is_empty() || self.why.reason.is_one_of(&ReasonName::OF_REQUESTS) {
-            true => text.clone(),
-            false => format!("{text}; {}", self.requests),
-        }
-    }
-
-    /// Whether it has a server, or may have, and is not created by this tick.
-    pub fn is_there(&self) -> bool {
-        !self.phase.is(PhaseName::New) && exists(&self.phase)
-    }
-
-    /// Whether this is its id, its server's name or UUID, or its host name.
-    pub fn is_called(&self, name: &str) -> bool {
-        let machine = self.startd.as_ref().map(|startd| &startd.machine);
-        self.node == name
-            || self.name == name
-            || self.server.id.as_deref() == Some(name)
-            || machine.is_some_and(|machine| machine == name)
-    }
-}
-
-impl From<&NodeEntry> for NodeReport {
-    fn from(line: &NodeEntry) -> NodeReport {
-        NodeReport {
-            node: line.node.0.clone(),
-            name: line.name.clone(),
-            cloud: line.cloud.clone(),
-            flavor: line.flavor.clone(),
-            zone: line.zone.clone(),
-            server: line.server.clone(),
-            startd: line.startd.clone(),
-            running_jobs: Vec::new(),
-            phase: line.phase.into(),
-            requests: line.requests.clone(),
-            decision: line.decision.into(),
-            why: ReasonReport::from(&line.why),
-        }
-    }
 }
 
 /// One group of waiting jobs.

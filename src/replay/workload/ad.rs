@@ -12,13 +12,11 @@
 //! job for each of its machines. Time on hold counts as idle time, since an ad does not have it.
 //! Source: HTCondor manual, "Job ClassAd Attributes".
 
-use std::collections::HashSet;
-use std::hash::{DefaultHasher, Hash, Hasher};
-
 use scaling::observation::Resources;
 
+use super::known::{Identity, Known};
 use super::requirements::beyond_size;
-use super::{Builder, JOBS_MAX, JobClass, Notes, RUNS_MAX, Seconds};
+use super::{Builder, JobClass, Notes, RUNS_MAX, Seconds};
 
 /// An ad whose end is missing.
 pub(super) const CUT_OFF: &str = "cut off at the end of the file: left out";
@@ -137,10 +135,6 @@ impl Default for Ad {
     }
 }
 
-/// The jobs that were read: a file and its copy may hold the same ones.
-#[derive(Debug, Default)]
-pub(super) struct Known(HashSet<u64>);
-
 /// The life of a job.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Run {
@@ -174,6 +168,16 @@ impl Ad {
 
     pub(super) fn has(&self, attribute: Attribute) -> bool {
         self.get(attribute).is_some()
+    }
+
+    /// What tells it from another job: `GlobalJobId`, or cluster, process and time of the submit.
+    pub(super) fn identity(&self) -> Option<Identity<'_>> {
+        let number = |attribute| self.number(attribute).map(|number| number as i64);
+        if let Some(id) = self.text(Attribute::GlobalJobId) {
+            return Some(Identity::Global(id));
+        }
+        let id = number(Attribute::ClusterId).zip(number(Attribute::ProcId))?;
+        Some(Identity::Local(id, number(Attribute::QDate)))
     }
 
     fn get(&self, attribute: Attribute) -> Option<&Value> {
@@ -224,7 +228,7 @@ impl Ad {
         let notes = &mut builder.notes;
         let job = self
             .check_universe()
-            .and_then(|()| known.check_ad(self))
+            .and_then(|()| known.check(self.identity()))
             .and_then(|()| self.submitted(notes, &example))
             .and_then(|submitted| Ok((submitted, self.run(submitted, notes, &example)?)));
         let (submitted, run) = match job {
@@ -544,44 +548,6 @@ impl Ad {
                 true => request(A::RequestGPUs, &[gpus], ("0", 0.0)),
                 false => 0,
             },
-        }
-    }
-}
-
-impl Known {
-    fn check_ad(&mut self, ad: &Ad) -> Result<(), &'static str> {
-        let number = |attribute| ad.number(attribute).map(|number| number as i64);
-        if let Some(id) = ad.text(Attribute::GlobalJobId) {
-            return self.insert(id);
-        }
-        match (number(Attribute::ClusterId), number(Attribute::ProcId)) {
-            (Some(cluster), Some(process)) => {
-                self.check((cluster, process), number(Attribute::QDate))
-            }
-            // Nothing tells two jobs apart.
-            _ => Ok(()),
-        }
-    }
-
-    /// Refuses a job that was there before.
-    pub(super) fn check(
-        &mut self,
-        id: (i64, i64),
-        submitted: Option<i64>,
-    ) -> Result<(), &'static str> {
-        self.insert((id, submitted))
-    }
-
-    fn insert(&mut self, id: impl Hash) -> Result<(), &'static str> {
-        // All further jobs are left out.
-        if self.0.len() >= JOBS_MAX {
-            return Ok(());
-        }
-        let mut hasher = DefaultHasher::new();
-        id.hash(&mut hasher);
-        match self.0.insert(hasher.finish()) {
-            true => Ok(()),
-            false => Err("the same job again: left out"),
         }
     }
 }

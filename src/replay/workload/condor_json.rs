@@ -7,8 +7,9 @@ use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
-use super::ad::{Ad, Attribute, CUT_OFF, Known, Value};
+use super::ad::{Ad, Attribute, CUT_OFF, Value};
 use super::input::Source;
+use super::known::Known;
 use super::read::Calendar;
 use super::{Builder, WorkloadError};
 

@@ -3,8 +3,9 @@
 //! An ad of the history file ends with a banner (`*** Offset = 0 ClusterId = 1 …`), one of `condor_history -long` with an empty
 //! line. Source: HTCondor 23.9.6; manual, condor_history(1).
 
-use super::ad::{Ad, Attribute, CUT_OFF, Known, Value};
+use super::ad::{Ad, Attribute, CUT_OFF, Value};
 use super::input::{Line, Source};
+use super::known::Known;
 use super::read::Calendar;
 use super::{Builder, WorkloadError};
 

@@ -11,9 +11,10 @@ use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 use scaling::observation::Resources;
 
-use super::ad::{Known, Value};
+use super::ad::Value;
 use super::condor_long::{attribute, value_of};
 use super::input::{Line, Source, excerpt};
+use super::known::{Identity, Known};
 use super::read::Calendar;
 use super::{Builder, JobClass, RUNS_MAX, Seconds, WorkloadError};
 
@@ -303,7 +304,10 @@ impl Reader<'_> {
         let Some(submitted) = submitted else {
             return notes.leave_out("no submit event: left out", example);
         };
-        if let Err(problem) = self.known.check(job, Some(submitted)) {
+        if let Err(problem) = self
+            .known
+            .check(Some(Identity::Local(job, Some(submitted))))
+        {
             return notes.leave_out(problem, example);
         }
         if let Some(what) = what {

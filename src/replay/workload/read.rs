@@ -3,9 +3,9 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::ad::Known;
 use super::ehos_history::{self, Ticks};
 use super::input::Source;
+use super::known::Known;
 use super::{
     Builder, Format, Notes, Workload, WorkloadError, condor_json, condor_long, csv, event_log,
     format, generator, swf,

@@ -173,8 +173,8 @@ fn unlisted(report: Option<&TickReport>, since: Option<Timestamp>) -> Unlisted {
     let Some(report) = report else {
         return Unlisted::NoTick;
     };
-    // The schedd's clock and that of the tick may differ a little.
-    if since.is_some_and(|since| since >= report.at) {
+    // QDate is a whole second.
+    if since.is_some_and(|since| since.as_second() >= report.at.as_second()) {
         Unlisted::Younger
     } else if !report.knows(SourceKind::Schedd) || report.queue.schedds == 0 {
         Unlisted::ScheddUnknown

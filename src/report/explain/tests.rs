@@ -64,6 +64,9 @@ fn a_group_that_is_not_listed_is_told_with_the_cause() {
     };
     let younger = Some("2026-11-26T12:00:05Z");
     assert_eq!(cause(&report, younger), Some(Unlisted::Younger));
+    let mut later = report.clone();
+    later.at = "2026-11-26T12:00:05.9Z".parse().unwrap();
+    assert_eq!(cause(&later, younger), Some(Unlisted::Younger));
     let older = Some("2026-11-26T11:00:05Z");
     assert_eq!(cause(&report, older), Some(Unlisted::NotFound));
     let mut blind = report.clone();
