@@ -3,9 +3,11 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use crate::backends::Backends;
-use crate::in_flight::InFlight;
+use crate::cloud::Cloud;
+use crate::in_flight::{InFlight, ServiceAnswer};
 use crate::recheck;
 use scaling::action::{CloudAction, Done, Failure, FailureKind, PoolAction};
 use scaling::console::ConsoleExcerpt;
@@ -49,7 +51,7 @@ pub fn act_and_listen(
     let results: Mutex<Vec<(usize, Outcome)>> = Mutex::new(Vec::with_capacity(actions.len()));
     let perform = |index: usize| {
         let action = actions.get(index)?;
-        let result = perform(backends, action, &consoles, deadline);
+        let Performed { result, took } = perform(backends, action, &consoles, deadline);
         let failure = result.as_ref().err().map(|failure| failure.kind);
         let outcome = Outcome {
             action: action.clone(),
@@ -65,7 +67,7 @@ pub fn act_and_listen(
                     .flatten()
                     .map(|outcome| (index, outcome)),
             );
-        failure
+        took.map(|took| ServiceAnswer { took, failure })
     };
     if max_in_flight <= 1 || actions.len() <= 1 {
         for index in 0..actions.len() {
@@ -140,12 +142,60 @@ fn invalidate_after_delete(
     })
 }
 
+/// The result of one action.
+struct Performed {
+    result: Result<Done, Failure>,
+    /// The time of the request itself; `None` where a recheck or the deadline prevented it.
+    took: Option<Duration>,
+}
+
+impl From<Result<Done, Failure>> for Performed {
+    fn from(result: Result<Done, Failure>) -> Performed {
+        Performed { result, took: None }
+    }
+}
+
+impl Performed {
+    fn timed(request: impl FnOnce() -> Result<Done, Failure>) -> Performed {
+        let start = Instant::now();
+        Performed {
+            result: request(),
+            took: Some(start.elapsed()),
+        }
+    }
+}
+
 fn perform(
     backends: &Backends<'_>,
     action: &Action,
     consoles: &Mutex<BTreeMap<NodeId, ConsoleExcerpt>>,
     deadline: Deadline,
-) -> Result<Done, Failure> {
+) -> Performed {
+    match may_perform(backends, action, consoles, deadline) {
+        Ok(Some(Service::Pool(action))) => {
+            Performed::timed(|| backends.pool.perform(action, deadline))
+        }
+        Ok(Some(Service::Cloud(cloud, action))) => {
+            Performed::timed(|| cloud.perform(action, deadline))
+        }
+        Ok(None) => Ok(Done::AlreadyGone).into(),
+        Err(failure) => Err(failure).into(),
+    }
+}
+
+/// The service of an action that may be performed.
+enum Service<'a> {
+    Pool(&'a PoolAction),
+    Cloud(&'a dyn Cloud, &'a CloudAction),
+}
+
+/// The service that performs the action after its recheck; `None` if nothing is left to do.
+fn may_perform<'a>(
+    backends: &'a Backends<'_>,
+    action: &'a Action,
+    consoles: &Mutex<BTreeMap<NodeId, ConsoleExcerpt>>,
+    deadline: Deadline,
+) -> Result<Option<Service<'a>>, Failure> {
     if deadline.passed() {
         let message = format!(
             "{} of node {}: skipped: tick deadline exceeded; raise daemon.tick_timeout",
@@ -162,7 +212,7 @@ fn perform(
             if let PoolAction::Drain { startd, slot, .. } = action {
                 recheck::before_drain(&*backends.pool, startd, slot, deadline)?;
             }
-            backends.pool.perform(action, deadline)
+            Ok(Some(Service::Pool(action)))
         }
         Action::Cloud { cloud, action } => {
             let Some(known) = backends.clouds.iter().find(|known| known.name() == cloud) else {
@@ -189,11 +239,7 @@ fn perform(
                 }
                 _ => recheck::before_delete(&*backends.pool, &**known, action, deadline)?,
             };
-            if as_planned {
-                known.perform(action, deadline)
-            } else {
-                Ok(Done::AlreadyGone)
-            }
+            Ok(as_planned.then_some(Service::Cloud(&**known, action)))
         }
     }
 }

@@ -4,7 +4,7 @@
 //! processes in parallel differs by two orders of magnitude between clouds, and no API says.
 
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use scaling::action::FailureKind;
 
@@ -26,6 +26,13 @@ enum Sign {
     Overloaded,
     /// Rate limited, an error of the service, or no answer.
     Refused,
+}
+
+/// The answer of a service to one request.
+#[derive(Debug, Clone, Copy)]
+pub struct ServiceAnswer {
+    pub took: Duration,
+    pub failure: Option<FailureKind>,
 }
 
 /// The control of one service.
@@ -134,21 +141,17 @@ impl InFlight {
         queue.waiting.len().min(queue.window.max)
     }
 
-    /// Performs actions until none waits. Each thread of [`Self::workers`] calls this once. `perform` returns the kind of a
-    /// failure. Blocks while as many are in flight as the service takes.
-    pub fn work(&self, perform: impl Fn(usize) -> Option<FailureKind>) {
-        while let Some(index) = self.next() {
-            let start = Instant::now();
-            let failure = perform(index);
-            let mut queue = self.lock();
-            queue.in_flight -= 1;
-            queue.window.answered(start.elapsed(), failure);
-            drop(queue);
-            self.changed.notify_all();
+    /// Performs actions until none waits. Each thread of [`Self::workers`] calls this once. `perform` returns the answer of
+    /// the service if it sent a request. Blocks while as many are in flight as the service takes.
+    pub fn work(&self, perform: impl Fn(usize) -> Option<ServiceAnswer>) {
+        while let Some((index, _in_flight)) = self.next() {
+            if let Some(ServiceAnswer { took, failure }) = perform(index) {
+                self.lock().window.answered(took, failure);
+            }
         }
     }
 
-    fn next(&self) -> Option<usize> {
+    fn next(&self) -> Option<(usize, Permit<'_>)> {
         let full =
             |queue: &mut Queue| !queue.waiting.is_empty() && queue.in_flight >= queue.window.size();
         let mut queue = self
@@ -157,11 +160,21 @@ impl InFlight {
             .unwrap_or_else(PoisonError::into_inner);
         let index = queue.waiting.pop()?;
         queue.in_flight += 1;
-        Some(index)
+        Some((index, Permit(self)))
     }
 
     fn lock(&self) -> MutexGuard<'_, Queue> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// One action in flight. A panic ends it too, so that no other thread waits for it for ever.
+struct Permit<'a>(&'a InFlight);
+
+impl Drop for Permit<'_> {
+    fn drop(&mut self) {
+        self.0.lock().in_flight -= 1;
+        self.0.changed.notify_all();
     }
 }
 
@@ -233,6 +246,19 @@ mod tests {
     #[test]
     fn a_refusal_for_another_reason_changes_nothing() {
         assert_eq!(after(&[(1, Some(FailureKind::Quota)); 9]).size(), 8);
+    }
+
+    #[test]
+    fn a_panic_of_one_action_keeps_no_thread_waiting() {
+        let service = InFlight::new((0..3).collect(), 1);
+        let ended = std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..2)
+                .map(|_| scope.spawn(|| service.work(|index| panic!("action {index}"))))
+                .collect();
+            let ended = threads.into_iter().map(|thread| thread.join().is_err());
+            ended.collect::<Vec<_>>()
+        });
+        assert_eq!(ended, [true, true]);
     }
 
     #[test]
