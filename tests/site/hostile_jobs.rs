@@ -299,7 +299,7 @@ fn requirements_that_take_long_are_found_and_set_aside() {
             "1",
         );
     }
-    let mut took = Vec::new();
+    let (mut took, mut last) = (Vec::new(), Vec::new());
     for _ in 0..5 {
         let look = look(&testbed, memory.path());
         assert_eq!(look.served("alice"), 3);
@@ -310,17 +310,26 @@ fn requirements_that_take_long_are_found_and_set_aside() {
             continue;
         }
         assert_eq!(look.served("bob"), 5, "{:?}", look.of("bob"));
-        for demand in look.of("bob") {
-            if let MatchAnswer::Unknown(why) = look.matches.answer(&node().node_type, &demand.key())
-            {
-                assert!(why.contains(&format!("job {slow}.0 of bob")), "{why}");
+        let unknown = look.of("bob").into_iter().filter_map(|demand| {
+            match look.matches.answer(&node().node_type, &demand.key()) {
+                MatchAnswer::Unknown(why) => Some(why.to_string()),
+                _ => None,
             }
+        });
+        let unknown: Vec<String> = unknown.collect();
+        // On a busy machine one look may not do for all; a later one has to.
+        if !unknown
+            .iter()
+            .all(|why| why.contains(&format!("job {slow}.0 of bob")))
+        {
+            last = unknown;
+            continue;
         }
         if look.took < Duration::from_secs(5) {
             return;
         }
     }
-    panic!("they are asked about again and again: {took:?}");
+    panic!("they are asked about again and again: {took:?}, {last:?}");
 }
 
 /// Groups of which no two are alike, asked for with more columns in the second tick.
