@@ -33,10 +33,9 @@ pub(super) fn now(config: &Config, state: &State) -> Timestamp {
 
 /// The time zone of a time of day: that of the schedules, or of this machine.
 pub(super) fn zone(config: &Config) -> TimeZone {
-    let zone = &config.policy.time_zone;
-    match *zone == TimeZone::UTC {
-        true => TimeZone::system(),
-        false => zone.clone(),
+    match config.time_zone_given {
+        true => config.policy.time_zone.clone(),
+        false => TimeZone::system(),
     }
 }
 

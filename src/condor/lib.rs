@@ -301,19 +301,12 @@ impl CondorPool {
         if !self.high_availability {
             return None;
         }
-        let clock = *self.known_clock();
-        Some(match (collector, clock) {
-            (Observed::Known(_), Some(clock)) => {
+        Some(match collector {
+            Observed::Known(_) => {
                 let identity = self.token_identity.as_deref();
-                seen(high_availability::observe(
-                    &self.tools,
-                    identity,
-                    clock,
-                    deadline,
-                ))
+                seen(high_availability::observe(&self.tools, identity, deadline))
             }
-            (Observed::Known(_), None) => Observed::Unknown("no clock of the collector".to_owned()),
-            (Observed::Unknown(why), _) => Observed::Unknown(why.clone()),
+            Observed::Unknown(why) => Observed::Unknown(why.clone()),
         })
     }
 

@@ -35,6 +35,12 @@ const TEXT_MAX: usize = 300;
 /// Longest run, in seconds: longer ones are errors of a clock.
 const RUN_MAX: i64 = 366 * 86_400;
 
+/// Jobs in a queue that are kept until the history is read, at most: memory does not grow with the queue.
+const QUEUED_MAX: usize = 200_000;
+
+/// Why a job in the queue does not count.
+const MORE_QUEUED: &str = "more jobs in the queue than ehos keeps: not counted";
+
 /// The last ads of an answer, which tell how far it reaches back. One job that stayed in the queue for long is old by itself.
 const LAST: usize = 100;
 
@@ -116,7 +122,7 @@ pub fn ran_jobs(
     mut take: impl FnMut(RanJob),
 ) -> Result<(), Error> {
     // The queue first: a job that leaves it in between is found twice, and not never.
-    let mut queued = BTreeMap::new();
+    let mut queued = Queued::new(QUEUED_MAX);
     let name = schedd.map_or_else(Schedd::local, |name| Schedd::named(name, tools.pool()));
     // A user's expression is not evaluated: its text is compared.
     let started = "unparse(JobCurrentStartDate)";
@@ -126,8 +132,11 @@ pub fn ran_jobs(
     let about = name.about();
     let call = Call::new("condor_q", &args, &about);
     read(tools, &call, deadline, notes, |ad, notes| {
-        ad.add(notes, |job| drop(queued.insert(job.id.clone(), job)));
+        ad.add(notes, |job| queued.add(job));
     })?;
+    if queued.more > 0 {
+        *notes.entry(MORE_QUEUED.to_owned()).or_default() += queued.more;
+    }
     let recent = format!("EnteredCurrentStatus >= {since}");
     let older = since.saturating_sub(super::history::STAYS);
     let older = format!("EnteredCurrentStatus < {older}");
@@ -142,12 +151,41 @@ pub fn ran_jobs(
     let call = history(tools, schedd, &args);
     read(tools, &call, deadline, notes, |ad, notes| {
         ad.add(notes, |job| {
-            queued.remove(&job.id);
+            queued.jobs.remove(&job.id);
             take(job);
         });
     })?;
-    queued.into_values().for_each(take);
+    let jobs = queued.jobs.into_iter();
+    jobs.for_each(|(id, job)| take(RanJob { id, ..job }));
     Ok(())
+}
+
+/// The jobs of a queue, by `GlobalJobId`, which is in the key alone.
+#[derive(Debug)]
+struct Queued {
+    jobs: BTreeMap<String, RanJob>,
+    most: usize,
+    /// Jobs beyond `most`.
+    more: u64,
+}
+
+impl Queued {
+    fn new(most: usize) -> Queued {
+        Queued {
+            jobs: BTreeMap::new(),
+            most,
+            more: 0,
+        }
+    }
+
+    fn add(&mut self, mut job: RanJob) {
+        let id = std::mem::take(&mut job.id);
+        if self.jobs.len() < self.most || self.jobs.contains_key(&id) {
+            self.jobs.insert(id, job);
+        } else {
+            self.more += 1;
+        }
+    }
 }
 
 fn history<'a>(tools: &'a Tools, schedd: Option<&'a str>, more: &[&'a str]) -> Call<'a> {

@@ -116,6 +116,20 @@ fn a_job_that_leaves_the_queue_meanwhile_counts_once() {
 }
 
 #[test]
+fn jobs_beyond_the_most_of_a_queue_are_counted_and_not_kept() {
+    let mut queued = Queued::new(2);
+    for id in ["a", "b", "b", "c", "d"] {
+        queued.add(RanJob {
+            id: id.to_owned(),
+            ..RanJob::default()
+        });
+    }
+    let kept: Vec<&str> = queued.jobs.keys().map(String::as_str).collect();
+    assert_eq!((kept, queued.more), (vec!["a", "b"], 2));
+    assert!(queued.jobs.values().all(|job| job.id.is_empty()));
+}
+
+#[test]
 fn a_history_that_does_not_reach_back_is_told() {
     let fake = FakeTools::new();
     let tools = fake.tools(Duration::from_secs(20));

@@ -52,12 +52,6 @@ pub(super) struct Clock {
 }
 
 impl Clock {
-    #[cfg(test)]
-    pub(super) fn at(seconds: i64) -> Clock {
-        let at = Instant::now();
-        Clock { seconds, at }
-    }
-
     /// Seconds since 1970.
     pub(super) fn now(self) -> i64 {
         let elapsed = i64::try_from(self.at.elapsed().as_secs()).unwrap_or(i64::MAX);

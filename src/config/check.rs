@@ -43,6 +43,7 @@ pub(super) fn check(
         costs::check(context, &policy);
     }
     money::time(context, daemon, &mut policy);
+    config.time_zone_given = daemon.has("time_zone");
     money::check(context, &policy, simulated);
     config.timeouts = timeouts(context, daemon);
     policy.request_timeout = config.timeouts.request;

@@ -137,7 +137,8 @@ fn daemon(text: &mut Text, config: &Config) {
     text.settings(2, &config.timeouts, &[]);
     text.settings(2, config, &[]);
     let zone = policy.time_zone.iana_name();
-    if let Some(name) = zone.filter(|_| policy.time_zone != TimeZone::UTC) {
+    let is_given = config.time_zone_given || policy.time_zone != TimeZone::UTC;
+    if let Some(name) = zone.filter(|_| is_given) {
         text.line(2, "time_zone", &scalar(name));
     }
     text.budget(2, &policy.budget);

@@ -54,6 +54,8 @@ settings! {
         clouds: Vec<CloudSettings> = Vec::new();
         /// The one cloud is that of `$OS_CLOUD` or of the `OS_*` variables: no file describes it under `clouds:`.
         cloud_of_environment: bool = false;
+        /// `daemon.time_zone` is given: that of the policy is not a default, even if it is UTC.
+        time_zone_given: bool = false;
         /// A simulated site instead of HTCondor and clouds.
         simulation: Option<simulation::Scenario> = None;
         /// Time limits.

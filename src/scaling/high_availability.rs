@@ -59,10 +59,12 @@ pub fn standby(pool: &PoolView, policy: &Policy) -> Option<Standby> {
         .filter(|negotiator| !negotiator.is_here)
         .min_by_key(|negotiator| negotiator.heard_ago);
     let named = |other: &NegotiatorAd| (other.machine.clone(), seconds(other.heard_ago));
-    // The tick of another ehos ends within tick_timeout of its observation, and Nova answers its last request later still.
+    // The tick of another ehos ends within tick_timeout of its observation, and Nova answers its last request later still: it
+    // may list the server of an unanswered create for as long as the intent counts, which only the other ehos has.
+    let late = policy.request_timeout.max(policy.intent_grace);
     let takeover = lease
         .saturating_add(policy.tick_timeout)
-        .saturating_add(policy.request_timeout);
+        .saturating_add(late);
     match (own, other.map(named)) {
         (None, None) => Some(Standby::NoNegotiator {
             silent_seconds: seconds(lease),
@@ -92,7 +94,8 @@ mod tests {
     use super::*;
 
     const LEASE: u64 = 180;
-    const TAKEOVER: u64 = LEASE + 100 + 30;
+    /// `tick_timeout` and `intent_grace`, which is longer than `request_timeout`.
+    const TAKEOVER: u64 = LEASE + 100 + 300;
 
     /// Host, age of the ad, age of the negotiator.
     fn of(negotiators: &[(&str, u64, u64)]) -> Option<Standby> {
@@ -152,6 +155,32 @@ mod tests {
             ),
         ] {
             assert_eq!(name(&negotiators), expected, "{negotiators:?}");
+        }
+    }
+
+    #[test]
+    fn a_takeover_waits_for_the_longer_of_a_request_and_an_unanswered_create() {
+        let here = NegotiatorAd {
+            machine: "here".to_owned(),
+            is_here: true,
+            heard_ago: Duration::ZERO,
+            up_for: Duration::ZERO,
+        };
+        let pool = pool(Some(Observed::Known(CentralManagers {
+            update_interval: Duration::from_secs(60),
+            negotiators: vec![here],
+        })));
+        for (request, intent, late) in [(30, 300, 300), (30, 1, 30)] {
+            let policy = Policy {
+                request_timeout: Duration::from_secs(request),
+                intent_grace: Duration::from_secs(intent),
+                ..Policy::new("p")
+            };
+            let expected = Standby::TakingOver {
+                up_seconds: seconds(Duration::ZERO),
+                takeover_seconds: seconds(Duration::from_secs(LEASE + 100 + late)),
+            };
+            assert_eq!(standby(&pool, &policy), Some(expected));
         }
     }
 

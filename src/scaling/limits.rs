@@ -198,7 +198,8 @@ pub fn closed(case: &Case<'_>) -> Option<Limit> {
 
 /// Returns the limit that blocks the replacement of a node of the flavor `leaving`, which frees its part of the quota.
 ///
-/// Either [`closed`], or a quota that is too small even then: it was lowered, or servers of others use it.
+/// Either [`closed`], or a quota or `cores_max` that is too small even then: it was lowered, servers of others use it, or
+/// the new flavor has more cores.
 pub fn exchange(case: &Case<'_>, leaving: Option<&Flavor>) -> Option<Limit> {
     let closed = closed(case);
     let (None, Some(view)) = (&closed, case.view) else {
@@ -207,6 +208,9 @@ pub fn exchange(case: &Case<'_>, leaving: Option<&Flavor>) -> Option<Limit> {
     let flavor = view.flavors.get(case.flavor)?;
     // The size of a flavor that is no longer configured is unknown: assume the size of the new one.
     let leaving = leaving.unwrap_or(flavor);
+    if let Some(limit) = exchange_of_cores(case, leaving, flavor) {
+        return Some(limit);
+    }
     let (cloud, planned, quota) = (case.cloud, case.planned, &view.quota);
     let short = |usage: Usage, planned: u64, kept: u64, leaving: u64, each: u64| {
         let needed = usage.used.saturating_add(planned).saturating_add(kept);
@@ -241,6 +245,25 @@ pub fn exchange(case: &Case<'_>, leaving: Option<&Flavor>) -> Option<Limit> {
         return secondary_quota::exchange(case, view);
     };
     all.map(|(_, limit)| limit)
+}
+
+/// Returns the `cores_max` that a node of `flavor` exceeds once the node of the flavor `leaving` is gone.
+fn exchange_of_cores(case: &Case<'_>, leaving: &Flavor, flavor: &Flavor) -> Option<Limit> {
+    let after = |cores: u64| {
+        let cores = cores.saturating_add(flavor.vcpus);
+        cores.saturating_sub(leaving.vcpus)
+    };
+    let exceeds = |limit: &Limit| match limit {
+        Limit::CoresMax { cores_max, cores } => after(*cores) > *cores_max,
+        Limit::CloudCoresMax {
+            cores_max, cores, ..
+        } => after(*cores) > *cores_max,
+        // The size of a node is unknown.
+        _ => true,
+    };
+    let all = [cores_max(case, flavor), cloud_cores_max(case, flavor)];
+    let mut all = all.into_iter().flatten().map(|(_, limit)| limit);
+    all.find(exceeds)
 }
 
 fn unknown(case: &Case<'_>) -> Limit {

@@ -14,8 +14,8 @@ use crate::suspicions::see_pool;
 /// The two take turns; each looks every minute.
 const TURN: u64 = 30;
 const UPDATES: Duration = Duration::from_secs(60);
-/// Three missed updates, `tick_timeout` and `request_timeout`.
-const TAKEOVER: u64 = 180 + 100 + 30;
+/// Three missed updates, `tick_timeout` and `intent_grace`.
+const TAKEOVER: u64 = 180 + 100 + 300;
 
 /// The negotiator of one host: since when it runs, and when it was last heard of if it crashed.
 #[derive(Clone, Copy)]

@@ -20,7 +20,7 @@ use crate::machines::{Nova, Server, run, step, wait};
 /// Both hosts, by the folders of their tools.
 const HOSTS: [&str; 2] = ["cm1", "cm2"];
 
-/// Three missed updates of 5 s, `tick_timeout` and `request_timeout` below.
+/// Three missed updates of 5 s, `tick_timeout` and `request_timeout` below, which is as long as `intent_grace`.
 const TAKEOVER: u64 = 15 + 20 + 5;
 
 struct Pair {
@@ -146,6 +146,7 @@ daemon:
   idle_timeout: 3 s
   boot_timeout: 2 min
   lost_timeout: 1 min
+  intent_grace: 5 s
   collector_grace: 5 s
   negotiation_cycle: 6 s
   update_interval: 5 s
