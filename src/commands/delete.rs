@@ -1,27 +1,27 @@
 //! `ehos delete NODE`: the explicit command of design rule 2. Names the jobs that end, asks, and requests the delete.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::{IsTerminal, Write};
+use std::io::Write;
 use std::sync::Mutex;
 
-use anyhow::{Context, bail};
-use log::warn;
+use anyhow::bail;
 use serde_json::json;
 
 use super::nodes::{NodeOut, named, report};
 use super::pause::now;
 use super::state_change::{StateChange, user};
-use super::{print, state_directory};
+use super::{print, refuse_other_pool, state_directory};
 use crate::cli::{Delete, Output};
 use condor::CondorPool;
 use config::Config;
 use scaling::maintenance::DeleteRequest;
 use scaling::state::State;
+use system::ask;
 use system::deadline::Deadline;
 use system::environment::Environment;
 use system::exit::Exit;
-use system::plain::{Lines, line};
-use tick::pool::{JobThere, Pool};
+use system::plain::Lines;
+use tick::pool::{JobsThere, Pool};
 use tick::state_directory;
 
 /// The most jobs of one owner that are named.
@@ -34,12 +34,13 @@ const JOBS_NAMED: usize = 20;
 pub fn run(args: &Delete, environment: &Environment, out: &mut dyn Write) -> anyhow::Result<Exit> {
     let config = config::load(&args.common.config, environment)?;
     let text = args.output == Output::Text;
-    let jobs = match args.cancel {
+    let looked = match args.cancel {
         true => None,
         false => {
             // Without the lock: ticks do not wait for an answer.
             let directory = state_directory(&args.common, &config, environment)?;
             let state = state_directory::load(&directory, false)?.state;
+            refuse_other_pool(&state, &config, &directory)?;
             let node = named(&state, &args.node)?;
             let Some(memory) = state.nodes.get(&node) else {
                 bail!("node {}: not in the state", args.node);
@@ -56,17 +57,22 @@ pub fn run(args: &Delete, environment: &Environment, out: &mut dyn Write) -> any
                     || json!(null),
                 )?;
             }
-            if !args.yes && !consents(&args.node, text, out)? {
-                bail!("node {}: not deleted", args.node);
+            if !args.yes {
+                consent(&args.node, text)?;
             }
-            Some(jobs)
+            Some((node, jobs))
         }
     };
     let mut change = StateChange::begin(&args.common, &config, environment)?;
     let since = now(&config, &change.state);
     let by = user(environment);
     let state: &mut State = &mut change.state;
-    let node = named(state, &args.node)?;
+    // The consent is for the node of the first look: its name may be another node's by now.
+    let node = match &looked {
+        Some((node, _)) if state.nodes.contains_key(node) => node.clone(),
+        Some((node, _)) => bail!("node {node}: gone since the question; nothing changed"),
+        None => named(state, &args.node)?,
+    };
     let effect = match args.cancel {
         true => state.withdraw(&node, since, |requests| requests.delete = None),
         false => state.request_delete(&node, DeleteRequest { since, by }),
@@ -83,8 +89,8 @@ pub fn run(args: &Delete, environment: &Environment, out: &mut dyn Write) -> any
             "delete requested before",
         ),
     };
-    match (args.output, jobs) {
-        (Output::Json, Some(jobs)) => as_json(out, &nodes, jobs),
+    match (args.output, looked) {
+        (Output::Json, Some((_, jobs))) => as_json(out, &nodes, jobs),
         _ => report(out, args.output, &nodes, true, sentences),
     }
 }
@@ -92,15 +98,16 @@ pub fn run(args: &Delete, environment: &Environment, out: &mut dyn Write) -> any
 fn as_json(
     out: &mut dyn Write,
     nodes: &[NodeOut],
-    jobs: Result<Vec<JobThere>, String>,
+    jobs: Result<JobsThere, String>,
 ) -> anyhow::Result<Exit> {
     let refused = nodes.iter().any(NodeOut::is_refused);
     let exit = if refused { Exit::Failed } else { Exit::Done };
-    let (jobs, unknown) = match jobs {
-        Ok(jobs) => (Some(jobs), None),
-        Err(why) => (None, Some(why)),
+    let (jobs, total, unknown) = match jobs {
+        Ok(there) => (Some(there.jobs), Some(there.total), None),
+        Err(why) => (None, None, Some(why)),
     };
-    let value = json!({"version": 1, "exit": exit as u8, "nodes": nodes, "jobs": jobs, "jobs_unknown": unknown});
+    let value = json!({"version": 1, "exit": exit as u8, "nodes": nodes, "jobs": jobs, "jobs_total": total,
+        "jobs_unknown": unknown});
     print(out, Output::Json, String::new, || value)?;
     Ok(exit)
 }
@@ -110,7 +117,7 @@ pub(super) fn jobs_on(
     config: &Config,
     directory: &std::path::Path,
     machines: &BTreeSet<String>,
-) -> Result<Vec<JobThere>, String> {
+) -> Result<JobsThere, String> {
     let deadline = Deadline::within(config.timeouts.command);
     let ask = |pool: &dyn Pool| {
         pool.jobs_on(machines, deadline)
@@ -132,19 +139,21 @@ pub(super) fn jobs_on(
 }
 
 /// The jobs that end, by owner.
-pub(super) fn named_jobs(claims: u64, jobs: &Result<Vec<JobThere>, String>) -> String {
+pub(super) fn named_jobs(claims: u64, jobs: &Result<JobsThere, String>) -> String {
     let mut text = Lines::new();
     let mut say = |what: String| text.line(format_args!("{what}"));
     match jobs {
         Err(why) => say(format!(
             "running jobs: UNKNOWN (claimed slots as of the last tick: {claims}): {why}"
         )),
-        Ok(jobs) if jobs.is_empty() && claims == 0 => say("running jobs: none".to_owned()),
-        Ok(jobs) => {
+        Ok(there) if there.total == 0 && claims == 0 => say("running jobs: none".to_owned()),
+        Ok(JobsThere { jobs, total }) => {
             say(format!(
-                "running jobs that END: {} (claimed slots as of the last tick: {claims})",
-                jobs.len()
+                "running jobs that END: {total} (claimed slots as of the last tick: {claims})"
             ));
+            if *total > jobs.len() {
+                say(format!("  the first {} of them:", jobs.len()));
+            }
             let mut owners: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
             for job in jobs {
                 let owner = job.owner.as_deref().unwrap_or("unknown owner");
@@ -164,21 +173,16 @@ pub(super) fn named_jobs(claims: u64, jobs: &Result<Vec<JobThere>, String>) -> S
 }
 
 /// Asks at a terminal.
-fn consents(node: &str, text: bool, out: &mut dyn Write) -> anyhow::Result<bool> {
-    if !text || !std::io::stdin().is_terminal() {
-        bail!("node {node}: not deleted: no terminal to ask at; add --yes to end its jobs");
+fn consent(node: &str, text: bool) -> anyhow::Result<()> {
+    let answer = match text {
+        true => ask::yes(&format!("Delete node {node}?"))?,
+        false => None,
+    };
+    match answer {
+        Some(true) => Ok(()),
+        Some(false) => bail!("node {node}: the answer is not yes: not deleted"),
+        None => {
+            bail!("node {node}: not deleted: no terminal to ask at; add --yes to end its jobs")
+        }
     }
-    out.write_all(line!("Delete node {node}? Type yes:").as_bytes())
-        .and_then(|()| out.flush())
-        .context("the question cannot be printed")?;
-    let mut answer = String::new();
-    std::io::stdin()
-        .read_line(&mut answer)
-        .context("the answer cannot be read")?;
-    let answer = answer.trim();
-    let consents = answer.eq_ignore_ascii_case("yes") || answer.eq_ignore_ascii_case("y");
-    if !consents {
-        warn!("the answer is not yes");
-    }
-    Ok(consents)
 }

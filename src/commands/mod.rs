@@ -3,12 +3,13 @@
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, anyhow};
+use anyhow::{Context, anyhow, bail};
 use serde_json::Value;
 
 use crate::cli::{Common, Output};
 use config::{self, Config};
 use report::history;
+use scaling::state::State;
 use system::environment::Environment;
 use system::lock::{Lock, try_lock};
 
@@ -100,6 +101,25 @@ fn state_directory(
             ::tick::state_directory::owns_system_directory(),
         ),
     }
+}
+
+/// The id of another pool, if the state is that pool's. A state that no tick of this version has saved has none.
+fn other_pool<'s>(state: &'s State, config: &Config) -> Option<&'s str> {
+    let configured = &config.policy.cluster;
+    let saved = state.cluster.as_deref();
+    saved.filter(|saved| !configured.is_empty() && saved != configured)
+}
+
+/// Refuses a state of another pool.
+fn refuse_other_pool(state: &State, config: &Config, directory: &Path) -> anyhow::Result<()> {
+    let Some(other) = other_pool(state, config) else {
+        return Ok(());
+    };
+    bail!(
+        "state directory {}: of pool {other}, and the configuration is of pool {}: nothing changed; give --state-dir",
+        directory.display(),
+        config.policy.cluster
+    )
 }
 
 /// Where the ticks keep their state, for a user who may be another one than theirs: where nothing names the directory and

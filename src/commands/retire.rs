@@ -14,7 +14,7 @@ use self::looking::Looked;
 use super::delete::{jobs_on, named_jobs};
 use super::pause::now;
 use super::state_change::{StateChange, user};
-use super::state_directory;
+use super::{refuse_other_pool, state_directory};
 use crate::cli::{Output, Retire};
 use config::Config;
 use deploy::retire::Item;
@@ -44,6 +44,7 @@ pub fn run(args: &Retire, environment: &Environment, out: &mut dyn Write) -> any
         state_directory::prepare(&directory)?;
     }
     let state = state_directory::load(&directory, false)?.state;
+    refuse_other_pool(&state, &config, &directory)?;
     let is_text = args.output == Output::Text;
     let mut print = |text: &str| {
         let printed = out.write_all(text.as_bytes()).and_then(|()| out.flush());

@@ -8,7 +8,7 @@ use anyhow::bail;
 use log::warn;
 
 use crate::cli::Common;
-use crate::commands::state_directory;
+use crate::commands::{refuse_other_pool, state_directory};
 use config::Config;
 use scaling::state::State;
 use system::deadline::Deadline;
@@ -48,6 +48,7 @@ impl StateChange {
         if let Some(notice) = loaded.notice {
             warn!("{notice}");
         }
+        refuse_other_pool(&loaded.state, config, &directory)?;
         Ok(StateChange {
             state: loaded.state,
             directory,

@@ -15,7 +15,7 @@ use log::warn;
 
 use self::passes::Passes;
 use crate::cli::{Output, Tick};
-use crate::commands::state_directory;
+use crate::commands::{other_pool, state_directory};
 use condor::MatchFile;
 use config::{self, Config};
 use report::TextOptions;
@@ -52,6 +52,14 @@ pub fn run(
     };
     let _afterword = acting.then(afterword).flatten();
     let loaded = state_directory::load(&directory, acting)?;
+    if let Some(other) = other_pool(&loaded.state, &config) {
+        warn!(
+            "state directory {}: the last tick here was of pool {other}, this one is of pool {}; if both pools exist, \
+             give --state-dir",
+            directory.display(),
+            config.policy.cluster
+        );
+    }
     let world = open_world(&config, &directory)?;
     let keys = match acting {
         true => signing_key::load_or_make(&directory, config.folder(), environment),

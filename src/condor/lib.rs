@@ -54,7 +54,7 @@ use scaling::observation::{
     StartdView,
 };
 use system::deadline::Deadline;
-use tick::pool::{JobThere, Pool, TrackedMachines};
+use tick::pool::{JobsThere, Pool, TrackedMachines};
 
 pub use command::Tools;
 pub use error::Error;
@@ -452,12 +452,12 @@ impl Pool for CondorPool {
         &self,
         machines: &BTreeSet<String>,
         deadline: Deadline,
-    ) -> Result<Vec<JobThere>, Failure> {
-        let mut all = Vec::new();
+    ) -> Result<JobsThere, Failure> {
+        let mut all = JobsThere::default();
         for schedd in &self.schedds {
             all.extend(schedd.jobs_on(&self.tools, machines, deadline)?);
         }
-        all.sort();
+        all.jobs.sort();
         Ok(all)
     }
 

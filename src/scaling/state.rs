@@ -250,6 +250,9 @@ pub struct ConfiguredImage {
 /// Everything that is remembered.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct State {
+    /// The id of the pool (`ehos.cluster`) whose tick saved it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cluster: Option<String>,
     /// The watched clock.
     pub now: TickInstant,
     /// The same at the pass before this one.

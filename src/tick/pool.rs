@@ -33,6 +33,38 @@ pub struct JobThere {
     pub machine: Option<String>,
 }
 
+/// Running jobs: the first of them, and how many there are.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct JobsThere {
+    /// The first of them.
+    pub jobs: Vec<JobThere>,
+    /// The number of all.
+    pub total: usize,
+}
+
+impl JobsThere {
+    /// Counts a job, and keeps it if less than `max` are kept.
+    pub fn add(&mut self, job: JobThere, max: usize) {
+        self.total = self.total.saturating_add(1);
+        if self.jobs.len() < max {
+            self.jobs.push(job);
+        }
+    }
+
+    /// Adds those of another schedd.
+    pub fn extend(&mut self, other: JobsThere) {
+        self.total = self.total.saturating_add(other.total);
+        self.jobs.extend(other.jobs);
+    }
+}
+
+impl From<Vec<JobThere>> for JobsThere {
+    fn from(jobs: Vec<JobThere>) -> JobsThere {
+        let total = jobs.len();
+        JobsThere { jobs, total }
+    }
+}
+
 /// Knowledge of earlier ticks that an observation needs.
 #[derive(Debug, Clone, Default)]
 pub struct TrackedMachines {
@@ -87,7 +119,7 @@ pub trait Pool: Sync {
         &self,
         machines: &BTreeSet<String>,
         deadline: Deadline,
-    ) -> Result<Vec<JobThere>, Failure> {
+    ) -> Result<JobsThere, Failure> {
         let _ = (machines, deadline);
         Err(Failure {
             kind: FailureKind::NotDone,

@@ -118,6 +118,36 @@ fn a_pause_is_in_every_output_and_is_no_problem() {
 }
 
 #[test]
+fn a_request_is_not_saved_in_the_state_of_another_pool() {
+    let site = site();
+    let node = nodes(&site, true).remove(0);
+    let mut file: Value =
+        serde_json::from_str(&fs::read_to_string(site.state().join("state.json")).unwrap())
+            .unwrap();
+    file["state"]["cluster"] = json!("other-pool");
+    fs::write(site.state().join("state.json"), file.to_string()).unwrap();
+    let before = site.saved();
+    for words in [
+        &["pause"][..],
+        &["resume"],
+        &["keep", &node],
+        &["drain", &node],
+        &["delete", &node, "--yes"],
+        &["retire", "--yes"],
+    ] {
+        ehos(&site, words)
+            .exits(1)
+            .warns("of pool other-pool")
+            .warns("give --state-dir");
+    }
+    assert_eq!(site.saved(), before);
+    site.tick(&[])
+        .exits(0)
+        .warns("the last tick here was of pool other-pool");
+    ehos(&site, &["pause"]).exits(0);
+}
+
+#[test]
 fn what_is_no_cloud_no_time_and_no_node_is_refused() {
     let site = site();
     let before = site.saved();
@@ -253,16 +283,19 @@ fn lab() -> (Double, Site) {
 #[test]
 fn the_schedd_names_owners_and_what_it_does_not_say_is_unknown() {
     let (_double, site) = lab();
-    let jobs = "out|slot1_1@n1\talice\t12.0\nout|slot1_2@n1\tbob\t7.1\nexit=0\n";
+    // A constraint without the machines lists jobs of all, and jobs that have none yet.
+    let jobs = "out|slot1_1@N1.example\talice\t12.0\nout|slot1_2@n1\tbob\t7.1\n\
+                out|slot1@other\tcarol\t8.0\nout|\tcarol\t8.1\nexit=0\n";
     let site = site.answers("condor_q", "-constraint", jobs);
     let json = ehos(&site, &["delete", "n-1", "--yes", "-o", "json"])
         .exits(0)
         .json();
     let named = json!([
-        {"schedd": "local", "id": "12.0", "owner": "alice", "machine": "n1"},
+        {"schedd": "local", "id": "12.0", "owner": "alice", "machine": "N1.example"},
         {"schedd": "local", "id": "7.1", "owner": "bob", "machine": "n1"},
     ]);
     assert_eq!(json["jobs"], named);
+    assert_eq!(json["jobs_total"], 2);
     let constraint = site.calls();
     let constraint = constraint
         .lines()
@@ -292,6 +325,25 @@ fn the_schedd_names_owners_and_what_it_does_not_say_is_unknown() {
         json["jobs_unknown"].as_str().unwrap().contains("condor_q"),
         "{json}"
     );
+}
+
+#[test]
+fn more_jobs_than_are_listed_are_counted() {
+    let (_double, site) = lab();
+    let mut jobs: String = (0..1203)
+        .map(|id| format!("out|slot1@n1\talice\t{id}.0\n"))
+        .collect();
+    jobs += "exit=0\n";
+    let site = site.answers("condor_q", "-constraint", &jobs);
+    ehos(&site, &["delete", "n-1"])
+        .exits(1)
+        .says("running jobs that END: 1203 (")
+        .says("  the first 1000 of them:\n");
+    let json = ehos(&site, &["delete", "n-1", "--yes", "-o", "json"])
+        .exits(0)
+        .json();
+    assert_eq!(json["jobs"].as_array().unwrap().len(), 1000);
+    assert_eq!(json["jobs_total"], 1203);
 }
 
 #[test]

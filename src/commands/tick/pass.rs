@@ -77,6 +77,8 @@ impl Passes<'_> {
         let looking = self.deadline.at_most(looking);
         let (observation, durations) = observe(self.backends, policy, remembered, at, looking);
         let mut plan = plan::plan(&observation, policy, remembered);
+        let cluster = Some(&policy.cluster).filter(|cluster| !cluster.is_empty());
+        plan.next.cluster = cluster.cloned();
         let done = match self.acting {
             true => Some(self.act(&mut plan, at)?),
             false => None,

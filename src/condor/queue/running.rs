@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use scaling::observation::RunningJobs;
 use system::deadline::Deadline;
-use tick::pool::JobThere;
+use tick::pool::{JobThere, JobsThere};
 
 use super::{CONSTRAINT_MAX, HOST_MAX, Schedd};
 use crate::answer::{amount, integer, quoted, values};
@@ -13,7 +13,7 @@ use crate::command::{Call, Tools};
 use crate::error::Error;
 use crate::{column, plain};
 
-/// More jobs of one schedd are not listed.
+/// More jobs of one schedd are counted, and not listed.
 const JOBS_MAX: usize = 1000;
 
 /// The machine in a job's RemoteHost.
@@ -109,6 +109,32 @@ fn constraints(attributes: &[&'static str], machines: &BTreeSet<String>) -> (Str
     (constraint, odd)
 }
 
+/// The machines in question, by their names in lower case: host names differ in case from one place to the other.
+struct Asked<'a>(BTreeMap<String, &'a String>);
+
+impl<'a> Asked<'a> {
+    fn new(machines: &'a BTreeSet<String>) -> Asked<'a> {
+        let names = machines.iter();
+        Asked(
+            names
+                .map(|machine| (machine.to_ascii_lowercase(), machine))
+                .collect(),
+        )
+    }
+
+    /// Those of them that this RemoteHost names; `None` if it cannot be read.
+    fn on(&self, host: &str) -> Option<BTreeSet<&'a String>> {
+        // slot1_2@MACHINE, or slot1_2@STARTD@MACHINE.
+        let (_, machine) = host.rsplit_once('@')?;
+        let machine = machine.to_ascii_lowercase();
+        // A node whose startd was never seen is asked for by the name of its server.
+        let short = machine.split('.').next().unwrap_or_default();
+        let names = [machine.as_str(), short];
+        let asked = names.iter().filter_map(|name| self.0.get(*name));
+        Some(asked.copied().collect())
+    }
+}
+
 impl Schedd {
     /// The running jobs on these machines, with their owners.
     pub fn jobs_on(
@@ -116,7 +142,7 @@ impl Schedd {
         tools: &Tools,
         machines: &BTreeSet<String>,
         deadline: Deadline,
-    ) -> Result<Vec<JobThere>, Error> {
+    ) -> Result<JobsThere, Error> {
         let (constraint, odd) = constraints(&["RemoteHost", "Owner"], machines);
         let mut args = self.args();
         let host = column::text("RemoteHost", HOST_MAX);
@@ -131,23 +157,28 @@ impl Schedd {
             owner: Some(owner.to_owned()).filter(|owner| !owner.is_empty()),
             machine: Some(machine.to_owned()).filter(|machine| !machine.is_empty()),
         };
-        let mut found: Vec<JobThere> = Vec::new();
+        let asked = Asked::new(machines);
+        let mut found = JobsThere::default();
         if self.has(tools, &odd, deadline)? {
-            found.push(there("unknown", "", ""));
+            found.add(there("unknown", "", ""), JOBS_MAX);
         }
         tools.run(&call, deadline, found, |found, line| {
             if line.is_empty() {
                 return Ok(());
             }
             let job = match values(line) {
+                // It has no machine yet.
+                Ok(["", _, _]) => None,
+                // The constraint may be without the machines.
                 Ok([host, owner, id]) => {
+                    let is_asked = asked.on(host).is_none_or(|machines| !machines.is_empty());
                     let machine = host.rsplit_once('@').map_or("", |(_, machine)| machine);
-                    there(id, owner, machine)
+                    is_asked.then(|| there(id, owner, machine))
                 }
-                Err(_) => there("unknown", "", ""),
+                Err(_) => Some(there("unknown", "", "")),
             };
-            if found.len() < JOBS_MAX {
-                found.push(job);
+            if let Some(job) = job {
+                found.add(job, JOBS_MAX);
             }
             Ok(())
         })
@@ -173,11 +204,7 @@ impl Schedd {
         if silent.is_empty() {
             return Ok(BTreeMap::new());
         }
-        // Host names differ in case from one place to the other.
-        let by_name: BTreeMap<String, &String> = silent
-            .iter()
-            .map(|machine| (machine.to_ascii_lowercase(), machine))
-            .collect();
+        let asked = Asked::new(silent);
         let (constraint, odd) = constraints(&RunningJob::ATTRIBUTES, silent);
         let mut args = self.args();
         let host = column::text("RemoteHost", HOST_MAX);
@@ -195,21 +222,12 @@ impl Schedd {
             if line.is_empty() {
                 return Ok(());
             }
-            match RunningJob::read(line) {
+            let read = RunningJob::read(line);
+            match read.map(|(host, job)| (host, asked.on(host), job)) {
                 // It has no machine yet.
-                Some(("", _)) => {}
-                // slot1_2@MACHINE, or slot1_2@STARTD@MACHINE.
-                Some((host, job)) if host.contains('@') => {
-                    let machine = host.rsplit('@').next().unwrap_or_default();
-                    let machine = machine.to_ascii_lowercase();
-                    // A node whose startd was never seen is asked for by the name of its server.
-                    let short = machine.split('.').next().unwrap_or_default();
-                    let asked: BTreeSet<&String> = [machine.as_str(), short]
-                        .iter()
-                        .filter_map(|name| by_name.get(*name))
-                        .copied()
-                        .collect();
-                    for machine in asked {
+                Some(("", ..)) => {}
+                Some((_, Some(machines), job)) => {
+                    for machine in machines {
                         found.entry(machine.clone()).or_default().push(job.clone());
                     }
                 }

@@ -15,7 +15,7 @@ use scaling::observation::{
 };
 use scaling::sender::Sender;
 use system::deadline::Deadline;
-use tick::pool::{JobThere, Pool, TrackedMachines};
+use tick::pool::{JobThere, JobsThere, Pool, TrackedMachines};
 
 use super::{SimulatedPool, failure, locked};
 use crate::world::{JobState, LEASE, SimulatedAd, World, machine};
@@ -117,7 +117,7 @@ impl Pool for SimulatedPool<'_> {
         &self,
         machines: &BTreeSet<String>,
         _deadline: Deadline,
-    ) -> Result<Vec<JobThere>, Failure> {
+    ) -> Result<JobsThere, Failure> {
         let world = locked(self.world);
         if world.broken.schedd {
             let message = "the schedd does not answer".to_owned();
@@ -137,7 +137,7 @@ impl Pool for SimulatedPool<'_> {
                 machine: Some(name),
             })
         });
-        Ok(jobs.collect())
+        Ok(jobs.collect::<Vec<_>>().into())
     }
 
     fn ask(&self, address: &str, _deadline: Deadline) -> Result<Vec<StartdView>, Failure> {
