@@ -223,6 +223,18 @@ fn owners_and_jobs_are_named_in_the_report_unless_the_site_hides_them() {
         .says("of user hidden")
         .never_says("alice")
         .never_says("7.0");
+    // More job groups than are read of one owner.
+    let groups = 1..=10_001_u64;
+    let many = groups.map(|cpus| condor::group(40, cpus, 512).replace("exit=0\n", ""));
+    let many: String = many.collect();
+    let site = site
+        .answers("condor_q", "-totals", &condor::totals(400_040, 0))
+        .answers("condor_q", "-group-by", &format!("{many}exit=0\n"));
+    site.tick(&["-o", "json"])
+        .says("jobs of hidden")
+        .never_says("alice");
+    let site = site.answers("condor_q", "-group-by", &condor::group(40, 1, 512));
+    site.tick(&[]);
     let history = fs::read_dir(site.state().join("history")).unwrap();
     let last = fs::read_to_string(site.state().join("history/last.json")).unwrap();
     assert!(!last.contains("alice") && !last.contains("7.0"), "{last}");

@@ -13,6 +13,7 @@ use scaling::limits::Limit;
 use scaling::observation::{Demand, Observed, PoolView};
 use scaling::plan::Plan;
 use scaling::reason::Reason;
+use scaling::source::SourceKind;
 use scaling::submitter::{Submitter, SubmitterLimits, Submitters};
 
 /// In place of a hidden user.
@@ -186,6 +187,12 @@ pub(super) fn without_owners(plan: &Plan) -> Plan {
     if let Some(cost) = &mut plan.cost {
         let is_user = |submitter: &Submitter| matches!(submitter, Submitter::User(_));
         cost.submitters.retain(|submitter, _| !is_user(submitter));
+    }
+    // The cause has no name in it.
+    for unknown in &mut plan.unknown_sources {
+        if unknown.source.kind == SourceKind::Jobs {
+            HIDDEN.clone_into(&mut unknown.source.name);
+        }
     }
     plan
 }
