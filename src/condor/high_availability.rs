@@ -178,7 +178,7 @@ mod tests {
             &format!("out|{settings}\nexit=0\n"),
         );
         let ads: String = ads.iter().map(|ad| format!("out|{ad}\n")).collect();
-        fake.answer("condor_status", "Negotiator", &format!("{ads}exit=0\n"));
+        fake.answer("condor_status", "-any", &format!("{ads}exit=0\n"));
         observe(&fake.tools(LIMIT), None, Deadline::within(LIMIT))
     }
 
