@@ -1,6 +1,9 @@
 //! The jobs that have left a schedd's queue, as `condor_history` prints them. Nothing is changed.
 //!
-//! Source: HTCondor manual, condor_history(1): `-since EXPR` ends the search at the first job for which EXPR is true.
+//! No `-since EXPR`: it ends the search at the first job for which EXPR is true. A job that stayed in the queue after its end
+//! (`leave_in_queue`) has an old time, and younger jobs follow it in the file.
+//!
+//! Source: HTCondor manual, condor_history(1).
 //! `HISTORY_HELPER_MAX_HISTORY`: a schedd reads at most that many jobs for a query by name, and says nothing when it stops.
 
 use std::io::{self, Write};
@@ -10,10 +13,6 @@ use jiff::Timestamp;
 use super::command::{Call, Tools};
 use super::error::Error;
 use system::deadline::Deadline;
-
-/// The file is in the order in which jobs left the queue. One that completed and stayed (`leave_in_queue`, 10 days by
-/// default) is found late, with an old time.
-pub(super) const STAYS: i64 = 30 * 86_400;
 
 /// Default of `HISTORY_HELPER_MAX_HISTORY`, until newer versions had 2,000,000,000.
 const DEFAULT_CAP: u64 = 10_000;
@@ -109,16 +108,7 @@ pub fn write_history(
     sink: &mut impl Write,
 ) -> Result<HistoryExtent, Error> {
     let recent = format!("EnteredCurrentStatus >= {since}");
-    let older = format!("EnteredCurrentStatus < {}", since.saturating_sub(STAYS));
-    let mut args = vec![
-        "-json",
-        "-attributes",
-        attributes,
-        "-constraint",
-        &recent,
-        "-since",
-        &older,
-    ];
+    let mut args = vec!["-json", "-attributes", attributes, "-constraint", &recent];
     args.extend(schedd.iter().flat_map(|name| ["-name", *name]));
     let call = match schedd {
         Some(name) => tools.to_pool("condor_history", &args, name),

@@ -7,7 +7,7 @@
 //! | --- | --- |
 //! | host | `RemoteHost` of a running job, else `LastRemoteHost`: `slot1_3@HOST` |
 //! | last run | `JobCurrentStartDate` for `LastRemoteWallClockTime`, else until `CompletionDate` or `EnteredCurrentStatus` |
-//! | earlier runs | `RemoteWallClockTime` less the last run: their hosts are not kept |
+//! | earlier runs | `RemoteWallClockTime` less the last run, after `QDate`: their hosts are not kept |
 //! | size | `CpusProvisioned` and `MemoryProvisioned` of the slot, else `RequestCpus` and `RequestMemory` |
 //!
 //! Source: HTCondor manual, "Job ClassAd Attributes"; condor_history(1).
@@ -22,7 +22,7 @@ use super::queue::Schedd;
 use system::deadline::Deadline;
 
 /// What is read of an ad.
-const ATTRIBUTES: &str = "GlobalJobId,ClusterId,ProcId,Owner,User,AcctGroup,AccountingGroup,JobStatus,JobUniverse,\
+const ATTRIBUTES: &str = "ClusterId,ProcId,Owner,User,AcctGroup,AccountingGroup,JobStatus,JobUniverse,QDate,\
      JobCurrentStartDate,CompletionDate,EnteredCurrentStatus,ServerTime,RemoteWallClockTime,LastRemoteWallClockTime,\
      RequestCpus,RequestMemory,CpusProvisioned,MemoryProvisioned,LastRemoteHost,RemoteHost";
 
@@ -41,14 +41,17 @@ const QUEUED_MAX: usize = 200_000;
 /// Why a job in the queue does not count.
 const MORE_QUEUED: &str = "more jobs in the queue than ehos keeps: not counted";
 
-/// The last ads of an answer, which tell how far it reaches back. One job that stayed in the queue for long is old by itself.
+/// The last ads of an answer, which show how far it reaches back.
 const LAST: usize = 100;
+
+/// At least so many of them are as old.
+const PROOF: usize = 3;
 
 /// A job that ran.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RanJob {
-    /// `GlobalJobId`, which no two jobs share.
-    pub id: String,
+    /// `ClusterId` and `ProcId`, which no two jobs of a schedd share. A user can edit `GlobalJobId`.
+    id: (i64, i64),
     pub owner: String,
     pub group: Option<String>,
     pub cpus: u64,
@@ -56,6 +59,8 @@ pub struct RanJob {
     pub memory_mb: u64,
     /// In small letters.
     pub host: Option<String>,
+    /// The submit, in seconds since 1970.
+    pub queued: Option<i64>,
     /// The last run, in seconds since 1970.
     pub run: Option<(i64, i64)>,
     /// Seconds of earlier runs.
@@ -80,20 +85,12 @@ pub fn known_since(
     since: i64,
     deadline: Deadline,
 ) -> Result<Option<i64>, Error> {
-    const END: &str = "ClusterId,EnteredCurrentStatus";
-    let older = format!("EnteredCurrentStatus < {since}");
-    let args = ["-attributes", END, "-constraint", &older, "-match", "1"];
-    let mut has_older = false;
     let mut notes = Notes::new();
-    let call = history(tools, schedd, &args);
-    read(tools, &call, deadline, &mut notes, |_, _| has_older = true)?;
-    if has_older {
-        return Ok(None);
-    }
     let mut ends = VecDeque::new();
     let mut count = 0_usize;
     let mut has_first = false;
-    let call = history(tools, schedd, &["-attributes", END]);
+    let end = ["-attributes", "ClusterId,EnteredCurrentStatus"];
+    let call = history(tools, schedd, &end);
     read(tools, &call, deadline, &mut notes, |ad, _| {
         count += 1;
         has_first |= ad.number("clusterid") == Some(1);
@@ -102,10 +99,11 @@ pub fn known_since(
             ends.pop_front();
         }
     })?;
-    // The newest come first. Where the first job of all is there, nothing is missing.
-    let last = ends.len().saturating_sub((count / LAST).max(1));
+    // The newest come first. Where the first job of all is there, nothing is missing. One old time proves nothing: a job can
+    // stay in the queue for long, and its user can edit the attribute.
+    let last = ends.len().saturating_sub((count / LAST).max(PROOF));
     let oldest = ends.into_iter().skip(last).max();
-    Ok(oldest.filter(|_| !has_first))
+    Ok(oldest.filter(|oldest| !has_first && *oldest >= since))
 }
 
 /// Gives the jobs of a schedd (`None`: this machine's) that ran, and were in its queue after `since`, in seconds since 1970, to
@@ -138,16 +136,7 @@ pub fn ran_jobs(
         *notes.entry(MORE_QUEUED.to_owned()).or_default() += queued.more;
     }
     let recent = format!("EnteredCurrentStatus >= {since}");
-    let older = since.saturating_sub(super::history::STAYS);
-    let older = format!("EnteredCurrentStatus < {older}");
-    let args = [
-        "-attributes",
-        ATTRIBUTES,
-        "-constraint",
-        &recent,
-        "-since",
-        &older,
-    ];
+    let args = ["-attributes", ATTRIBUTES, "-constraint", &recent];
     let call = history(tools, schedd, &args);
     read(tools, &call, deadline, notes, |ad, notes| {
         ad.add(notes, |job| {
@@ -155,15 +144,14 @@ pub fn ran_jobs(
             take(job);
         });
     })?;
-    let jobs = queued.jobs.into_iter();
-    jobs.for_each(|(id, job)| take(RanJob { id, ..job }));
+    queued.jobs.into_values().for_each(take);
     Ok(())
 }
 
-/// The jobs of a queue, by `GlobalJobId`, which is in the key alone.
+/// The jobs of a queue, by `ClusterId` and `ProcId`.
 #[derive(Debug)]
 struct Queued {
-    jobs: BTreeMap<String, RanJob>,
+    jobs: BTreeMap<(i64, i64), RanJob>,
     most: usize,
     /// Jobs beyond `most`.
     more: u64,
@@ -178,10 +166,9 @@ impl Queued {
         }
     }
 
-    fn add(&mut self, mut job: RanJob) {
-        let id = std::mem::take(&mut job.id);
-        if self.jobs.len() < self.most || self.jobs.contains_key(&id) {
-            self.jobs.insert(id, job);
+    fn add(&mut self, job: RanJob) {
+        if self.jobs.len() < self.most || self.jobs.contains_key(&job.id) {
+            self.jobs.insert(job.id, job);
         } else {
             self.more += 1;
         }
@@ -374,15 +361,15 @@ impl Ad {
                     128
                 }),
             host: host.filter(|host| !host.is_empty()),
+            queued: self.positive("qdate"),
             run: run.map(|run| (started, started + run)),
             earlier: earlier.unsigned_abs(),
         })
     }
 
-    fn id(&self) -> String {
+    fn id(&self) -> (i64, i64) {
         let number = |name| self.number(name).unwrap_or(-1);
-        self.text("globaljobid")
-            .unwrap_or_else(|| format!("{}.{}", number("clusterid"), number("procid")))
+        (number("clusterid"), number("procid"))
     }
 
     fn owner(&self) -> String {

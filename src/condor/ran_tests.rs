@@ -9,17 +9,18 @@ fn ad(text: &str) -> Result<RanJob, Option<&'static str>> {
 
 #[test]
 fn the_last_run_has_a_host_and_the_earlier_ones_a_time() {
-    let job = ad(r#"{"GlobalJobId": "a#1", "Owner": "alice", "AcctGroup": "phys", "JobStatus": 4, "JobCurrentStartDate": 1000,
+    let job = ad(r#"{"ClusterId": 8, "ProcId": 1, "QDate": 50, "Owner": "alice", "AcctGroup": "phys", "JobStatus": 4, "JobCurrentStartDate": 1000,
         "CompletionDate": 1600, "RemoteWallClockTime": 1.5E+03, "RequestCpus": 2, "RequestMemory": "\/Expr(x * 2)\/",
         "MemoryProvisioned": 4096, "LastRemoteHost": "slot1_2@startd@Node-1.example.org"}"#)
     .unwrap();
     let known = RanJob {
-        id: "a#1".to_owned(),
+        id: (8, 1),
         owner: "alice".to_owned(),
         group: Some("phys".to_owned()),
         cpus: 2,
         memory_mb: 4096,
         host: Some("node-1.example.org".to_owned()),
+        queued: Some(50),
         run: Some((1000, 1600)),
         earlier: 900,
     };
@@ -75,10 +76,10 @@ fn objects_are_found_and_a_torn_one_is_counted() {
     assert_eq!(parsed, [true, false, true], "{found:?}");
 }
 
-fn history_of(ads: &[(&str, i64)]) -> String {
-    let ad = |(id, end): &(&str, i64)| {
+fn history_of(ads: &[(i64, i64)]) -> String {
+    let ad = |(id, end): &(i64, i64)| {
         format!(
-            "out|{{\nout|  \"GlobalJobId\": \"{id}\",\nout|  \"ClusterId\": 7,\nout|  \"JobStatus\": 4,\n\
+            "out|{{\nout|  \"GlobalJobId\": \"edited\",\nout|  \"ProcId\": {id},\nout|  \"ClusterId\": 7,\nout|  \"JobStatus\": 4,\n\
              out|  \"JobCurrentStartDate\": {},\nout|  \"EnteredCurrentStatus\": {end}\nout|}}\n",
             end - 10
         )
@@ -93,40 +94,41 @@ fn within() -> Deadline {
 #[test]
 fn a_job_that_leaves_the_queue_meanwhile_counts_once() {
     let fake = FakeTools::new();
-    fake.answer("condor_q", "any", &history_of(&[("a", 5000), ("b", 5000)]));
+    fake.answer("condor_q", "any", &history_of(&[(1, 5000), (2, 5000)]));
     fake.answer(
         "condor_history",
         "any",
-        &history_of(&[("b", 5000), ("c", 3000)]),
+        &history_of(&[(2, 5000), (3, 3000)]),
     );
     let tools = fake.tools(Duration::from_secs(20));
     let mut jobs = Vec::new();
     let mut notes = Notes::new();
     ran_jobs(&tools, Some("far"), 1000, within(), &mut notes, |job| {
-        jobs.push(job.id)
+        jobs.push(job.id.1)
     })
     .unwrap();
-    assert_eq!(jobs, ["b", "c", "a"]);
+    assert_eq!(jobs, [2, 3, 1]);
     assert_eq!(
         fake.calls().matches("-name far").count(),
         2,
         "{}",
         fake.calls()
     );
+    // The search must not end at a job that left the queue late.
+    assert!(!fake.calls().contains("-since"), "{}", fake.calls());
 }
 
 #[test]
 fn jobs_beyond_the_most_of_a_queue_are_counted_and_not_kept() {
     let mut queued = Queued::new(2);
-    for id in ["a", "b", "b", "c", "d"] {
+    for cluster in [1, 2, 2, 3, 4] {
         queued.add(RanJob {
-            id: id.to_owned(),
+            id: (cluster, 0),
             ..RanJob::default()
         });
     }
-    let kept: Vec<&str> = queued.jobs.keys().map(String::as_str).collect();
-    assert_eq!((kept, queued.more), (vec!["a", "b"], 2));
-    assert!(queued.jobs.values().all(|job| job.id.is_empty()));
+    let kept: Vec<i64> = queued.jobs.keys().map(|(cluster, _)| *cluster).collect();
+    assert_eq!((kept, queued.more), (vec![1, 2], 2));
 }
 
 #[test]
@@ -137,23 +139,18 @@ fn a_history_that_does_not_reach_back_is_told() {
     fake.answer(
         "condor_history",
         "any",
-        &history_of(&[("b", 5000), ("c", 3000)]),
+        &history_of(&[(4, 6000), (3, 5000), (2, 4000), (1, 900)]),
     );
-    fake.answer("condor_history", "-match", "exit=0\n");
-    assert_eq!(since(), Some(3000));
-    // One job that had stayed in the queue for long does not make it longer.
-    let many: Vec<(String, i64)> = (0..400)
-        .map(|number| (format!("j{number}"), 9000 - number))
-        .collect();
-    let mut many: Vec<(&str, i64)> = many.iter().map(|(id, end)| (id.as_str(), *end)).collect();
-    many.push(("stayed", 1500));
+    assert_eq!(since(), Some(5000), "one old job proves nothing");
+    let mut many: Vec<(i64, i64)> = (0..400).map(|number| (number, 9000 - number)).collect();
+    many.push((500, 900));
     fake.answer("condor_history", "any", &history_of(&many));
     assert_eq!(since(), Some(8603));
-    fake.answer("condor_history", "-match", &history_of(&[("old", 900)]));
-    assert_eq!(since(), None, "it has an older one");
-    let first = history_of(&[("c", 3000)]).replace("\"ClusterId\": 7", "\"ClusterId\": 1");
+    many.extend([(501, 910), (502, 920), (503, 930)]);
+    fake.answer("condor_history", "any", &history_of(&many));
+    assert_eq!(since(), None, "it has several older ones");
+    let first = history_of(&[(1, 3000)]).replace("\"ClusterId\": 7", "\"ClusterId\": 1");
     fake.answer("condor_history", "any", &first);
-    fake.answer("condor_history", "-match", "exit=0\n");
     assert_eq!(since(), None, "it has the first one of all");
     fake.answer("condor_history", "any", "exit=0\n");
     assert_eq!(since(), None, "there was no job at all");

@@ -152,7 +152,7 @@ exit=0
 fn the_site_answers_with_its_history_quotas_and_flavors_and_nothing_is_changed() {
     let double = Double::start(cloud::script(vec![]));
     let site = Site::with_cloud(double.url())
-        .answers("condor_history", "-since", HISTORY)
+        .answers("condor_history", "any", HISTORY)
         .answers(
             "condor_config_val",
             "NEGOTIATOR_INTERVAL",

@@ -324,7 +324,7 @@ fn the_pages_are_walked_from_first_line_to_last() {
             continue;
         }
         for line in block.lines().map(without_comment) {
-            let line = line.replace("NODE", &node);
+            let line = line.replace("NODE", &node).replace("JOB", "1.0");
             // Else the program that sudo has started would outlive it.
             let sudo = if line.starts_with("sudo ") {
                 ""
