@@ -191,7 +191,7 @@ Examples:
   ehos delete 20270115t090200-01 --yes        Delete it without a question
   ehos delete 20270115t090200-01 --cancel     Withdraw a request that no tick has carried out")]
     Delete(Delete),
-    /// Take the whole pool away: nodes, builders, images, keypair, server group, security groups
+    /// Take the whole pool away: nodes, builders, images, keypair, security groups
     ///
     /// Saves a request: ticks then create nothing, and drain and delete every node and builder. Run the command again until
     /// it ends with exit code 0. Once no node is left, it deletes what ehos created for this pool, known by its mark, and

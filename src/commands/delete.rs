@@ -7,6 +7,7 @@ use std::sync::Mutex;
 use anyhow::bail;
 use serde_json::json;
 
+use super::high_availability::{delete_note, refuse_standby, with_note};
 use super::nodes::{NodeOut, named, report};
 use super::pause::now;
 use super::state_change::{StateChange, user};
@@ -41,6 +42,7 @@ pub fn run(args: &Delete, environment: &Environment, out: &mut dyn Write) -> any
             let directory = state_directory(&args.common, &config, environment)?;
             let state = state_directory::load(&directory, false)?.state;
             refuse_other_pool(&state, &config, &directory)?;
+            refuse_standby(&config, &directory)?;
             let node = named(&state, &args.node)?;
             let Some(memory) = state.nodes.get(&node) else {
                 bail!("node {}: not in the state", args.node);
@@ -82,6 +84,7 @@ pub fn run(args: &Delete, environment: &Environment, out: &mut dyn Write) -> any
         .into_iter()
         .collect();
     change.save()?;
+    let note = delete_note(&config);
     let sentences = match args.cancel {
         true => ("delete request withdrawn", "no delete was requested"),
         false => (
@@ -90,8 +93,8 @@ pub fn run(args: &Delete, environment: &Environment, out: &mut dyn Write) -> any
         ),
     };
     match (args.output, looked) {
-        (Output::Json, Some((_, jobs))) => as_json(out, &nodes, jobs),
-        _ => report(out, args.output, &nodes, true, sentences),
+        (Output::Json, Some((_, jobs))) => as_json(out, &nodes, jobs, note),
+        _ => report(out, args.output, &nodes, true, sentences, note),
     }
 }
 
@@ -99,6 +102,7 @@ fn as_json(
     out: &mut dyn Write,
     nodes: &[NodeOut],
     jobs: Result<JobsThere, String>,
+    note: Option<&str>,
 ) -> anyhow::Result<Exit> {
     let refused = nodes.iter().any(NodeOut::is_refused);
     let exit = if refused { Exit::Failed } else { Exit::Done };
@@ -108,7 +112,7 @@ fn as_json(
     };
     let value = json!({"version": 1, "exit": exit as u8, "nodes": nodes, "jobs": jobs, "jobs_total": total,
         "jobs_unknown": unknown});
-    print(out, Output::Json, String::new, || value)?;
+    print(out, Output::Json, String::new, || with_note(value, note))?;
     Ok(exit)
 }
 

@@ -2,6 +2,7 @@
 
 use std::io::Write;
 
+use super::high_availability::note;
 use super::nodes::{NodeOut, chosen, report};
 use super::pause::now;
 use super::state_change::{StateChange, user};
@@ -49,5 +50,5 @@ pub fn run(args: &Drain, environment: &Environment, out: &mut dyn Write) -> anyh
         ),
     };
     let all_must = !args.choice.nodes.is_empty();
-    report(out, args.output, &nodes, all_must, sentences)
+    report(out, args.output, &nodes, all_must, sentences, note(&config))
 }

@@ -2,6 +2,7 @@
 
 use std::io::Write;
 
+use super::high_availability::note;
 use super::nodes::{NodeOut, named, report};
 use super::pause::{now, zone};
 use super::state_change::{StateChange, user};
@@ -49,5 +50,6 @@ pub fn run(args: &Keep, environment: &Environment, out: &mut dyn Write) -> anyho
         true => "it was not kept".to_owned(),
         false => format!("kept before, until {until}"),
     };
-    report(out, args.output, &nodes, true, (&changed, &unchanged))
+    let sentences = (&*changed, &*unchanged);
+    report(out, args.output, &nodes, true, sentences, note(&config))
 }

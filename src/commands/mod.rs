@@ -27,6 +27,7 @@ pub mod drain;
 pub mod due;
 pub mod explain;
 pub mod frontend;
+mod high_availability;
 pub mod image_build;
 pub mod image_list;
 pub mod image_prune;
@@ -122,6 +123,12 @@ fn refuse_other_pool(state: &State, config: &Config, directory: &Path) -> anyhow
     )
 }
 
+/// The state directory of the default pool of this host.
+fn system_directory(environment: &Environment) -> PathBuf {
+    let path = system::rights::SYSTEM_DIRECTORY.trim_start_matches('/');
+    environment.root.join(path)
+}
+
 /// Where the ticks keep their state, for a user who may be another one than theirs: where nothing names the directory and
 /// this user has none, that of the system is meant.
 fn directory_of_ticks(
@@ -131,9 +138,7 @@ fn directory_of_ticks(
 ) -> Result<PathBuf, ::tick::state_directory::Error> {
     let own = state_directory(common, config, environment);
     let is_given = common.state_dir.is_some() || config.state_dir.is_some();
-    let system = environment
-        .root
-        .join(system::rights::SYSTEM_DIRECTORY.trim_start_matches('/'));
+    let system = system_directory(environment);
     match own {
         Ok(own) if is_given || own.exists() || !system.exists() => Ok(own),
         Err(error) if !system.exists() => Err(error),
@@ -159,9 +164,7 @@ fn state_directory_of_reader(
         variable,
         ::tick::state_directory::owns_system_directory(),
     );
-    let system = environment
-        .root
-        .join(system::rights::SYSTEM_DIRECTORY.trim_start_matches('/'));
+    let system = system_directory(environment);
     match own {
         Ok(own) if history::folder(&own).exists() || !system.exists() => Ok(own),
         Err(error) if !system.exists() => Err(error.into()),

@@ -5,6 +5,7 @@ use std::io::Write;
 use serde::Serialize;
 use serde_json::json;
 
+use super::high_availability::{note_line, with_note};
 use super::print;
 use crate::cli::{NodeChoice, Output};
 use scaling::maintenance::{NodeChange, Requests};
@@ -87,7 +88,7 @@ pub(super) fn chosen(state: &State, choice: &NodeChoice) -> anyhow::Result<Vec<N
     Ok(nodes.map(|(id, _)| id.clone()).collect())
 }
 
-/// Writes the effects to `out`; `changed` and `unchanged` are its sentences. Exit code 1 if a node that was named is not as
+/// Writes the effects and the note to `out`; `changed` and `unchanged` are its sentences. Exit code 1 if a node that was named is not as
 /// requested.
 pub(super) fn report(
     out: &mut dyn Write,
@@ -95,6 +96,7 @@ pub(super) fn report(
     nodes: &[NodeOut],
     all_must: bool,
     (changed, unchanged): (&str, &str),
+    note: Option<&str>,
 ) -> anyhow::Result<Exit> {
     let refused = nodes.iter().any(NodeOut::is_refused);
     let exit = match all_must && refused || nodes.is_empty() {
@@ -105,17 +107,16 @@ pub(super) fn report(
         if nodes.is_empty() {
             return line!("no node of the state matches; `ehos status --all` lists them");
         }
-        nodes
-            .iter()
-            .map(|node| sentence(node, changed, unchanged))
-            .collect()
+        let sentences = nodes.iter();
+        let sentences = sentences.map(|node| sentence(node, changed, unchanged));
+        sentences.collect::<String>() + &note_line(note)
     };
-    print(
-        out,
-        output,
-        text,
-        || json!({"version": 1, "exit": exit as u8, "nodes": nodes}),
-    )?;
+    print(out, output, text, || {
+        with_note(
+            json!({"version": 1, "exit": exit as u8, "nodes": nodes}),
+            note,
+        )
+    })?;
     Ok(exit)
 }
 

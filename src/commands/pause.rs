@@ -2,11 +2,13 @@
 
 use std::io::Write;
 
+use anyhow::bail;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde::Serialize;
 use serde_json::json;
 
+use super::high_availability::{note, note_line};
 use super::print;
 use super::state_change::{StateChange, user};
 use super::until::until;
@@ -23,6 +25,8 @@ struct Out<'a> {
     version: u32,
     exit: u8,
     pause: &'a PauseEntry,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    note: Option<&'static str>,
 }
 
 /// The time by which commands count: a simulated site has its own.
@@ -49,6 +53,9 @@ pub fn run(args: &Pause, environment: &Environment, out: &mut dyn Write) -> anyh
         super::known_clouds(&config, std::slice::from_ref(cloud))?;
     }
     let mut change = StateChange::begin(&args.common, &config, environment)?;
+    if args.cloud.is_none() && change.state.retirement().is_some() {
+        bail!("the pool is being retired; run `ehos resume` first");
+    }
     let now = now(&config, &change.state);
     let zone = zone(&config);
     let end = args.until.as_deref().map(|text| until(text, now, &zone));
@@ -64,12 +71,14 @@ pub fn run(args: &Pause, environment: &Environment, out: &mut dyn Write) -> anyh
     change.save()?;
     let cloud = args.cloud.clone();
     let entry = PauseEntry { cloud, pause };
-    let text = || line!("paused: {entry}");
+    let note = note(&config);
+    let text = || line!("paused: {entry}") + &note_line(note);
     print(out, args.output, text, || {
         json!(Out {
             version: 1,
             exit: Exit::Done as u8,
             pause: &entry,
+            note,
         })
     })?;
     Ok(Exit::Done)

@@ -5,6 +5,7 @@ use std::io::Write;
 use anyhow::Context;
 use serde::Serialize;
 
+use super::high_availability::{note, note_line};
 use super::pause::now;
 use super::state_change::StateChange;
 use crate::cli::{Output, Resume};
@@ -35,6 +36,8 @@ struct Out<'a> {
     /// The pause of all clouds that has ended.
     #[serde(skip_serializing_if = "Option::is_none")]
     pause: Option<&'a PauseEntry>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    note: Option<&'static str>,
 }
 
 /// Ends the pause of all clouds if no cloud is named, else resets the failures of the clouds and ends their pauses; writes
@@ -72,8 +75,9 @@ pub fn run(args: &Resume, environment: &Environment, out: &mut dyn Write) -> any
     };
     let left: Vec<PauseEntry> = state.active_pauses(now).collect();
     change.save()?;
+    let note = note(&config);
     let printed = match args.output {
-        Output::Text => text(&clouds, pause.as_ref(), &left),
+        Output::Text => text(&clouds, pause.as_ref(), &left) + &note_line(note),
         // In the order of its fields, as ever.
         Output::Json => {
             serde_json::to_string_pretty(&Out {
@@ -81,6 +85,7 @@ pub fn run(args: &Resume, environment: &Environment, out: &mut dyn Write) -> any
                 exit: Exit::Done as u8,
                 clouds: &clouds,
                 pause: pause.as_ref(),
+                note,
             })? + "\n"
         }
     };

@@ -1,5 +1,6 @@
 //! `ehos retire`: takes the whole pool away, step by step and again and again until nothing is left.
 
+mod by_hand;
 mod looking;
 
 use std::collections::BTreeSet;
@@ -12,9 +13,10 @@ use log::warn;
 
 use self::looking::Looked;
 use super::delete::{jobs_on, named_jobs};
+use super::high_availability::{refuse_standby, retire_note};
 use super::pause::now;
 use super::state_change::{StateChange, user};
-use super::{refuse_other_pool, state_directory};
+use super::{refuse_other_pool, state_directory, system_directory};
 use crate::cli::{Output, Retire};
 use config::Config;
 use deploy::retire::Item;
@@ -26,7 +28,6 @@ use system::ask;
 use system::environment::Environment;
 use system::exit::Exit;
 use system::plain::line;
-use system::rights::shell_word;
 use tick::state_directory;
 
 /// With a last tick not longer ago than this, this machine runs the ticks.
@@ -52,6 +53,9 @@ pub fn run(args: &Retire, environment: &Environment, out: &mut dyn Write) -> any
     };
     let looked = looking::look(&config, &directory, &state, environment)?;
     ticks_are_here(&config, &state, &looked)?;
+    if !args.dry_run {
+        refuse_standby(&config, &directory)?;
+    }
     let planned = report(&config, args.dry_run, &looked, looked.planned());
     if is_text {
         print(&head(args, &config, &directory, &state))?;
@@ -72,8 +76,9 @@ pub fn run(args: &Retire, environment: &Environment, out: &mut dyn Write) -> any
         let mut report = report(&config, false, &looked, looked.remove(&config));
         report.retiring_since = state.retirement().map(|pause| pause.since);
         if !looked.is_waiting() {
-            report.by_hand = by_hand(&config, &directory, &looked);
+            report.by_hand = by_hand(&config, &directory, &looked, environment);
         }
+        report.note = retire_note(&config);
         if is_text {
             print(&report.list())?;
         }
@@ -165,28 +170,28 @@ fn request(args: &Retire, config: &Config, environment: &Environment) -> anyhow:
 }
 
 /// What ehos leaves to people.
-fn by_hand(config: &Config, directory: &Path, looked: &Looked<'_>) -> Vec<ByHand> {
-    let mut all = Vec::new();
-    let mut add = |what: &str, command: Option<String>| {
-        let what = what.to_owned();
-        all.push(ByHand { what, command });
+fn by_hand(
+    config: &Config,
+    directory: &Path,
+    looked: &Looked<'_>,
+    environment: &Environment,
+) -> Vec<ByHand> {
+    let only = |what: String| ByHand {
+        what,
+        command: None,
     };
+    let mut all = Vec::new();
     if looked.has_master() {
-        add("the central manager, and DNS records of its address", None);
+        all.push(only(
+            "the central manager, and DNS records of its address".to_owned(),
+        ));
     }
-    let units = "sudo systemctl disable --now ehos.timer ehos.path ehos-frontend.service";
-    add("units", Some(units.to_owned()));
-    add(
-        "packages",
-        Some("sudo apt purge ehos, or sudo rpm -e ehos".to_owned()),
-    );
-    let directory = shell_word(&directory.display().to_string());
-    add("state directory", Some(format!("sudo rm -r {directory}")));
+    all.extend(by_hand::of_host(directory, &system_directory(environment)));
     if let Some(folder) = config.folder() {
-        add(
-            &format!("configuration with secrets in {}", folder.display()),
-            None,
-        );
+        all.push(only(format!(
+            "configuration with secrets in {}",
+            folder.display()
+        )));
     }
     all
 }

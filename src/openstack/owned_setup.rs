@@ -1,4 +1,4 @@
-//! Keypairs, security groups, rules and server groups that ehos created for this pool, known by their marks.
+//! Keypairs, security groups and rules that ehos created for this pool, known by their marks.
 //!
 //! Owns: the marks, and the only constructors of what `ehos retire` deletes of them. Each delete asks the cloud for the
 //! one object again and takes only an object that still has its mark.
@@ -10,7 +10,6 @@ use super::compute::{self, Keypair};
 use super::error::Error;
 use super::network::{self, SecurityGroup};
 use super::rule::Rule;
-use super::server_group::{self, ServerGroup};
 use system::deadline::Deadline;
 
 /// The description of a security group of the pool.
@@ -168,39 +167,6 @@ impl OwnedRule {
     }
 }
 
-/// A server group whose name ends with the pool id: Nova has no other field for a mark.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct OwnedServerGroup(ServerGroup);
-
-impl OwnedServerGroup {
-    pub fn recognise(group: ServerGroup, cluster: &str) -> Option<OwnedServerGroup> {
-        let rest = group
-            .name
-            .strip_suffix(cluster)
-            .filter(|_| !cluster.is_empty())?;
-        let ours = rest.is_empty() || rest.ends_with(|c: char| !c.is_alphanumeric());
-        ours.then_some(OwnedServerGroup(group))
-    }
-
-    pub fn group(&self) -> &ServerGroup {
-        &self.0
-    }
-
-    /// Deletes it. Nova deletes a group with members too, so ehos looks for them.
-    pub fn remove(&self, session: &Session, deadline: Deadline) -> Result<Removed, Error> {
-        let now = server_group::server_groups(session, deadline)?;
-        match now.iter().find(|now| now.id == self.0.id) {
-            None => Ok(Removed::AlreadyGone),
-            Some(now) if now.name != self.0.name => Ok(Removed::Foreign),
-            Some(now) if now.members > 0 => Ok(Removed::InUse),
-            Some(_) => {
-                server_group::delete(session, &self.0.id, deadline)?;
-                Ok(Removed::Deleted)
-            }
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -260,28 +226,5 @@ mod tests {
             "no delete can name it"
         );
         assert!(!rule(&rule_description("pool-2"), "r"));
-    }
-
-    #[test]
-    fn a_server_group_is_ours_by_the_end_of_its_name() {
-        let ours = |name: &str, cluster| {
-            let group = ServerGroup {
-                id: "s".to_owned(),
-                name: name.to_owned(),
-                policy: String::new(),
-                members: 0,
-            };
-            OwnedServerGroup::recognise(group, cluster).is_some()
-        };
-        assert!(ours("nodes-pool-1", "pool-1"));
-        assert!(ours("pool-1", "pool-1"));
-        for (name, cluster) in [
-            ("nodes", "pool-1"),
-            ("pool-1-nodes", "pool-1"),
-            ("whirlpool-1", "pool-1"),
-            ("nodes", ""),
-        ] {
-            assert!(!ours(name, cluster), "{name}");
-        }
     }
 }

@@ -148,6 +148,38 @@ fn a_request_is_not_saved_in_the_state_of_another_pool() {
 }
 
 #[test]
+fn with_two_central_managers_each_request_names_the_other() {
+    let site = site().over("condor: {high_availability: true}\n");
+    let node = nodes(&site, true).remove(0);
+    for words in [
+        &["pause"][..],
+        &["resume"],
+        &["keep", &node],
+        &["keep", "--release", &node],
+        &["drain", &node],
+        &["delete", &node, "--yes"],
+    ] {
+        ehos(&site, words)
+            .exits(0)
+            .says("the same command on the other central manager\n");
+        let run = ehos(&site, &[words, &["-o", "json"]].concat());
+        let json = run.exits(0).json();
+        assert!(json["note"].is_string(), "{words:?}");
+    }
+    let last = site.state().join("history/last.json");
+    let mut report: Value = serde_json::from_str(&fs::read_to_string(&last).unwrap()).unwrap();
+    report["standby"] = json!({"standby": "active_elsewhere", "text": "the other acts"});
+    fs::write(&last, report.to_string()).unwrap();
+    let before = site.saved();
+    for words in [&["delete", &node, "--yes"][..], &["retire", "--yes"]] {
+        ehos(&site, words)
+            .exits(1)
+            .warns("this host is on standby: nothing changed");
+    }
+    assert_eq!(site.saved(), before);
+}
+
+#[test]
 fn what_is_no_cloud_no_time_and_no_node_is_refused() {
     let site = site();
     let before = site.saved();

@@ -1,11 +1,11 @@
-//! Images, keypair, server group, rules and security groups that ehos created in one cloud: found by their marks, deleted
-//! after a recheck.
+//! Images, keypair, rules and security groups that ehos created in one cloud: found by their marks, deleted after a
+//! recheck.
 
 use super::{Item, ItemKind, ItemResult};
 use crate::image::inventory;
 use openstack::auth::Session;
 use openstack::owned_image::OwnedImage;
-use openstack::owned_setup::{OwnedGroup, OwnedKeypair, OwnedRule, OwnedServerGroup, Removed};
+use openstack::owned_setup::{OwnedGroup, OwnedKeypair, OwnedRule, Removed};
 use openstack::{CloudSettings, Error, called, compute, network, server_group};
 use system::deadline::Deadline;
 
@@ -17,7 +17,6 @@ const DEFAULT_GROUP: &str = "default";
 pub enum Object {
     Image(OwnedImage),
     Keypair(OwnedKeypair),
-    ServerGroup(OwnedServerGroup),
     /// A rule in the group of others with this name.
     Rule(OwnedRule, String),
     Group(OwnedGroup),
@@ -46,7 +45,7 @@ pub fn look(
     let mut found = Found::default();
     images(session, cluster, &mut found, deadline)?;
     keypair(session, cluster, &mut found, deadline)?;
-    server_groups(session, cluster, &mut found, deadline)?;
+    server_groups(session, &mut found, deadline)?;
     security_groups(session, cluster, has_master, &mut found, deadline)?;
     Ok(found)
 }
@@ -103,12 +102,7 @@ fn keypair(
     Ok(())
 }
 
-fn server_groups(
-    session: &Session,
-    cluster: &str,
-    found: &mut Found,
-    deadline: Deadline,
-) -> Result<(), Error> {
+fn server_groups(session: &Session, found: &mut Found, deadline: Deadline) -> Result<(), Error> {
     let settings = session.settings();
     let Some(wanted) = &settings.server_group else {
         return Ok(());
@@ -121,16 +115,8 @@ fn server_groups(
             &group.id,
             &group.name,
         );
-        match OwnedServerGroup::recognise(group.clone(), cluster) {
-            Some(_) if group.members > 0 => {
-                let why = format!("{} server(s) are in it", group.members);
-                found.left.push(item.ended(ItemResult::InUse, why));
-            }
-            Some(owned) => found.objects.push(Object::ServerGroup(owned)),
-            None => found
-                .left
-                .push(unmarked(item, "name, which would end with it")),
-        }
+        let why = "a server group has no mark: ehos cannot prove that it created it".to_owned();
+        found.left.push(item.ended(ItemResult::Left, why));
     }
     Ok(())
 }
@@ -201,10 +187,6 @@ impl Object {
                 Item::new(cloud, ItemKind::Image, &image.image().id, image.name())
             }
             Object::Keypair(pair) => Item::new(cloud, ItemKind::Keypair, pair.name(), pair.name()),
-            Object::ServerGroup(group) => {
-                let group = group.group();
-                Item::new(cloud, ItemKind::ServerGroup, &group.id, &group.name)
-            }
             Object::Rule(rule, group) => rule_item(cloud, rule, group),
             Object::Group(group) => {
                 let group = group.group();
@@ -219,7 +201,6 @@ impl Object {
         let removed = match self {
             Object::Image(image) => image.remove(session, cluster, deadline),
             Object::Keypair(pair) => pair.remove(session, deadline),
-            Object::ServerGroup(group) => group.remove(session, deadline),
             Object::Rule(rule, _) => rule.remove(session, cluster, deadline),
             Object::Group(group) => group.remove(session, cluster, deadline),
         };

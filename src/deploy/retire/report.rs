@@ -38,6 +38,9 @@ pub struct Report {
     pub items: Vec<Item>,
     pub unknown_clouds: Vec<UnknownCloud>,
     pub by_hand: Vec<ByHand>,
+    /// What the other central manager needs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
 }
 
 impl Report {
@@ -56,6 +59,7 @@ impl Report {
             items,
             unknown_clouds,
             by_hand: Vec::new(),
+            note: None,
         };
         report.exit = report.exit() as u8;
         report
@@ -109,6 +113,9 @@ impl Report {
                 Some(command) => line!("by hand: {what}: {command}"),
                 None => line!("by hand: {what}"),
             };
+        }
+        if let Some(note) = &self.note {
+            text += &line!("{note}");
         }
         text
     }
