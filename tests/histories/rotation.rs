@@ -460,6 +460,30 @@ fn where_the_quota_has_no_room_for_another_none_is_given_up() {
     }
 }
 
+/// The create of a successor would be held by `cores_max`: then no node is drained for it.
+#[test]
+fn where_cores_max_has_no_room_for_another_none_is_given_up() {
+    for is_of_cloud in [false, true] {
+        let mut site = Site::simple();
+        site.policy.nodes_min = 4;
+        site.until(20, "four are up", |world| up(world) == 4);
+        let set = |site: &mut Site, cores: u64| match is_of_cloud {
+            true => site.policy.clouds[0].cores_max = Some(cores),
+            false => site.policy.cores_max = Some(cores),
+        };
+        // Four nodes of four cores are there.
+        set(&mut site, 12);
+        site.policy.idle_timeout = std::time::Duration::from_secs(86_400);
+        configure(&mut site, "new");
+        site.ticks(30);
+        assert_eq!(of(&site.world(), IMAGE), 4, "{}", site.describe());
+        set(&mut site, 16);
+        until_worked(&mut site, 60, "all are new", |world| {
+            of(world, IMAGE) == 0 && of(world, "new") == 4 && up(world) == 4
+        });
+    }
+}
+
 /// Lets another ehos with the same pool id look at the same site, with another image and its own state.
 fn other_tick(site: &mut Site, image: &str, state: &mut State) {
     let (ours, own) = (site.policy.clone(), site.state.clone());
