@@ -115,7 +115,7 @@ Examples:
   ehos explain 1234.0                                  A job
   ehos explain 1234                                    All jobs of a cluster
   ehos explain alice                                   All jobs of a user
-  ehos explain 1234.0 --url http://cm.example.org:5000 On a host without the state directory
+  ehos explain 1234.0 --url http://localhost:5000      On a host without the state directory, through an SSH tunnel
   ehos explain 20270115t090200-01                      A node by its id
   ehos explain ehos-v1-execute-20270115t090200-01      A node by the name of its server")]
     Explain(Explain),

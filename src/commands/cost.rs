@@ -46,12 +46,9 @@ pub fn run(args: &Cost, environment: &Environment, out: &mut dyn Write) -> anyho
         schedds(&config, &period, &mut unknown, &mut exit)
     };
     // A schedd that does not answer may have run jobs on any node.
-    let is_whole = config.simulation.is_none() && exit == Exit::Done;
+    let mut is_whole = config.simulation.is_none() && exit == Exit::Done;
     let known_since = schedds.iter().filter_map(|(_, since)| *since).max();
-    let mut known_since = known_since.map_or(i64::MIN, |since| since.saturating_mul(1000));
-    if !is_whole {
-        known_since = i64::MAX;
-    }
+    let known_since = known_since.map_or(i64::MIN, |since| since.saturating_mul(1000));
     let policy = &config.policy;
     let billing = |cloud: &str| policy.cloud(cloud)?.billing_period;
     let mut shares = Shares::new(&nodes, &period, known_since, billing);
@@ -61,14 +58,15 @@ pub fn run(args: &Cost, environment: &Environment, out: &mut dyn Write) -> anyho
     for (schedd, _) in &schedds {
         let add = |job: RanJob| shares.add(&shared(job));
         let schedd = schedd.as_deref();
-        ran::ran_jobs(
-            &tools,
-            schedd,
-            period.from / 1000,
-            deadline,
-            &mut notes,
-            add,
-        )?;
+        let from = period.from / 1000;
+        if let Err(error) = ran::ran_jobs(&tools, schedd, from, deadline, &mut notes, add) {
+            is_whole = false;
+            unknown.push(format!("jobs are unknown: {error}"));
+            exit = Exit::Unavailable;
+        }
+    }
+    if !is_whole {
+        shares.forget_unused();
     }
     let time_zone = policy.time_zone.clone();
     let options = Options {
@@ -204,6 +202,7 @@ fn shared(job: RanJob) -> Job {
         cpus: job.cpus,
         memory_mb: job.memory_mb,
         host: job.host,
+        queued: job.queued.map(milliseconds),
         run: job
             .run
             .map(|(from, to)| (milliseconds(from), milliseconds(to))),

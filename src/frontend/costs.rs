@@ -42,8 +42,8 @@ struct Day {
 }
 
 impl Costs {
-    /// Reads the month of `now`.
-    pub fn read(folder: &Path, now: Timestamp) -> Costs {
+    /// Reads the month of `now`. `are_hidden`: no owner is named, also none of a record that names some.
+    pub fn read(folder: &Path, now: Timestamp, are_hidden: bool) -> Costs {
         let zoned = now.to_zoned(TimeZone::UTC);
         let first = zoned.date().first_of_month();
         let from = first.to_zoned(TimeZone::UTC);
@@ -61,7 +61,7 @@ impl Costs {
         owners.sort_by(|(_, one), (_, other)| other.total_cmp(one));
         let owners: Vec<String> = owners
             .into_iter()
-            .take(OWNERS)
+            .take(if are_hidden { 0 } else { OWNERS })
             .map(|(name, _)| name)
             .collect();
         let steps = read.row.steps.iter().enumerate();
@@ -121,7 +121,7 @@ mod tests {
             + &line("2026-11-02T10:06:00Z", "{}");
         std::fs::write(folder.path().join("2026-11-02.jsonl"), second).unwrap();
         let now = "2026-11-03T12:00:00Z".parse().unwrap();
-        let costs = Costs::read(folder.path(), now);
+        let costs = Costs::read(folder.path(), now, false);
         assert_eq!((costs.month.as_str(), costs.days.len()), ("2026-11", 3));
         assert_eq!(costs.days[0].owners, BTreeMap::new());
         assert_eq!(costs.days[0].paid_core_hours, None);
@@ -134,5 +134,9 @@ mod tests {
         assert_eq!(costs.owners.len(), OWNERS);
         assert_eq!(costs.owners[0], "alice");
         assert_eq!(day.owners[OTHERS], (1.0 + 2.0 + 3.0) * 60.0 / HOUR);
+        let hidden = Costs::read(folder.path(), now, true);
+        assert!(hidden.owners.is_empty());
+        let owners: Vec<&String> = hidden.days[1].owners.keys().collect();
+        assert_eq!(owners, [OTHERS]);
     }
 }

@@ -116,7 +116,9 @@ impl History {
     /// When it cannot be written as JSON.
     pub fn costs(&self) -> io::Result<Answer> {
         let now = self.now();
-        self.read_days(|_| Answer::json(&Costs::read(&self.folder, now)))
+        let last = self.known_last();
+        let are_hidden = last.is_some_and(|last| last.snapshot.owners_hidden);
+        self.read_days(|_| Answer::json(&Costs::read(&self.folder, now, are_hidden)))
     }
 
     /// The newest decisions before a time.

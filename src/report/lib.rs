@@ -8,7 +8,7 @@ pub mod names;
 pub mod notify;
 pub mod problem;
 pub mod status;
-mod text;
+pub mod text;
 pub mod tick_report;
 
 use std::time::Duration;

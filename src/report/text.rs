@@ -394,7 +394,7 @@ fn decisions(tick: &TickReport) -> String {
 }
 
 /// `1 node`, `2 nodes`.
-pub(crate) fn count(number: u64, noun: &str) -> String {
+pub fn count(number: u64, noun: &str) -> String {
     let plural = if number == 1 { "" } else { "s" };
     format!("{number} {noun}{plural}")
 }

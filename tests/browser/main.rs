@@ -743,7 +743,7 @@ fn owners_and_jobs_are_named_and_found() {
     assert!(
         browser
             .text("#no-groups")
-            .contains("`ehos explain JOB` tells of any")
+            .contains("`ehos explain JOB` shows any job")
     );
     find("find-job", "");
     // `5.0` is not `15.0`, which runs on the same node.

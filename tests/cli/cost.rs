@@ -79,13 +79,13 @@ fn site() -> Site {
     site.write("state/history/last.json", &last.to_string());
     site.answers(
         "condor_history",
-        "-match",
-        "out|[\nout|{\nout|  \"EnteredCurrentStatus\": 5\nout|}\nout|]\nexit=0\n",
+        ENDS,
+        "out|[\nout|{\nout|  \"ClusterId\": 1\nout|}\nout|]\nexit=0\n",
     )
 }
 
 fn ad(id: &str, owner: &str, host: &str, cpus: u64, from: i64, to: i64) -> Value {
-    json!({"GlobalJobId": id, "ClusterId": 9, "ProcId": 0, "Owner": owner, "AcctGroup": format!("group_{owner}"), "JobStatus": 4,
+    json!({"GlobalJobId": id, "ClusterId": 9, "ProcId": id.bytes().fold(0, |sum, byte| sum * 256 + u64::from(byte)), "Owner": owner, "AcctGroup": format!("group_{owner}"), "JobStatus": 4,
         "JobUniverse": 5, "JobCurrentStartDate": from, "CompletionDate": to, "EnteredCurrentStatus": to,
         "RemoteWallClockTime": to - from, "RequestCpus": cpus, "RequestMemory": 512,
         "LastRemoteHost": format!("slot1_1@{host}")})
@@ -133,6 +133,9 @@ fn cost(site: &Site, more: &[&str]) -> Run {
 fn parts(value: &Value, per_unit: f64) -> i64 {
     (value.as_f64().unwrap() * per_unit).round() as i64
 }
+
+/// What is asked of a history to find how far it reaches back.
+const ENDS: &str = "ClusterId,EnteredCurrentStatus";
 
 const BY: [&str; 6] = [
     "owner",
@@ -265,7 +268,7 @@ fn a_period_is_days_both_included_and_at_most_until_the_last_tick() {
 fn a_schedd_that_does_not_answer_or_a_short_history_leaves_nodes_unattributed() {
     let down = with_jobs(site()).answers(
         "condor_history",
-        "-match",
+        ENDS,
         "err|Error: communication error\nexit=1\n",
     );
     let found = cost(&down, &["-o", "json"]).exits(75).json();
@@ -275,12 +278,23 @@ fn a_schedd_that_does_not_answer_or_a_short_history_leaves_nodes_unattributed() 
         found["unknown"].to_string().contains("communication error"),
         "{found:#}"
     );
-    let short = with_jobs(site()).answers("condor_history", "-match", "exit=0\n");
-    let short = short.answers(
-        "condor_history",
-        "any",
-        &answer(&[ad("x#1", "alice", "host-b", 1, at(3, 10), at(3, 12))]),
+    // The schedd is down, and its history is there: what the known jobs did not use is nobody's.
+    let down = with_jobs(site()).answers(
+        "condor_q",
+        "-constraint",
+        "err|Error: communication error\nexit=1\n",
     );
+    let found = cost(&down, &["-o", "json"]).exits(75).json();
+    assert_eq!(
+        parts(&found["total"]["cost"], 1e6),
+        24 * 333_300 + 36 * 100_000
+    );
+    assert!(found["unknown"].to_string().contains("communication error"));
+    assert!(parts(&found["unattributed"]["cost"], 1e6) > 0, "{found:#}");
+    let jobs = answer(&[ad("x#1", "alice", "host-b", 1, at(3, 10), at(3, 12))]);
+    let short = with_jobs(site())
+        .answers("condor_history", ENDS, &jobs)
+        .answers("condor_history", "any", &jobs);
     let found = cost(&short, &["-o", "json"]).exits(0).json();
     // The first node, and ten hours of the second one, in which she does not run it.
     assert_eq!(

@@ -310,7 +310,7 @@ fn on_another_host_the_page_tells_of_the_last_tick() {
     ask(&[])
         .exits(75)
         .says("7.0 of alice: waiting since ")
-        .warns("no tick on this host; if ehos runs on another host, give --url http://HOST:5000");
+        .warns("no tick on this host; if ehos runs on another host, run ssh -L 5000:localhost:5000 HOST, ");
     ask(&["--url", &url])
         .exits(75)
         .warns("give --token-file FILE");

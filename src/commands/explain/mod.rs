@@ -186,14 +186,17 @@ fn source(args: &Explain, environment: &Environment) -> Source {
     }
 }
 
+/// How to ask the page of another host: it listens on the loopback alone.
+const TUNNEL: &str = "run ssh -L 5000:localhost:5000 HOST, then give --url http://localhost:5000 and --token-file FILE";
+
 fn elsewhere(folder: &Path, problem: &status::Error) -> String {
     match problem {
         status::Error::NoTick { .. } => format!(
-            "{}: no tick on this host; if ehos runs on another host, give --url http://HOST:5000",
+            "{}: no tick on this host; if ehos runs on another host, {TUNNEL}",
             folder.display()
         ),
         status::Error::Denied { path, .. } => format!(
-            "{}: permission denied; ask the administrator for chmod 711 of the state directory, or give --url http://HOST:5000",
+            "{}: permission denied; ask the administrator for chmod 711 of the state directory, or {TUNNEL}",
             path.display()
         ),
         problem => problem.to_string(),

@@ -10,6 +10,7 @@ use crate::cli::Explain;
 use crate::commands::status::{time_zone, width};
 use report::explain::{JobGroupAnswer, JobNode, StartingNode, Unlisted};
 use report::status::layout::{Style, labelled, paint};
+use report::text::count;
 use scaling::reason::format_duration;
 use system::environment::Environment;
 use system::plain::clean;
@@ -253,8 +254,4 @@ fn node_line(node: &JobNode, kind: Kind) -> String {
         .per_hour
         .map_or_else(String::new, |cost| format!(", {cost} per hour"));
     format!("{jobs}{place}{cost}")
-}
-
-fn count(number: u64, noun: &str) -> String {
-    format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
 }

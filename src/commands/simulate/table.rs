@@ -5,6 +5,7 @@
 
 use report::status::layout::{Cell, Style, columns, width, wrap};
 use report::status::sheet::{ITEM, Sheet};
+use report::text::count;
 use system::environment::Environment;
 use system::plain::clean;
 
@@ -101,8 +102,8 @@ impl Page {
         };
         let text = format!(
             "{} of {}, {} core-hours in {time}, from {}",
-            counted(workload.jobs, "job"),
-            counted(workload.owners, "owner"),
+            count(workload.jobs, "job"),
+            count(workload.owners, "owner"),
             amount(workload.core_hours),
             workload.source
         );
@@ -111,14 +112,14 @@ impl Page {
 
     /// The records that became no job, or not the whole job.
     fn notes(&mut self, notes: &Notes) {
-        let mut text = format!("{} read", counted(notes.records, "record"));
+        let mut text = format!("{} read", count(notes.records, "record"));
         if notes.left_out > 0 {
             text += &format!(", {} of them became no job", notes.left_out);
         }
         if notes.added > 0 {
             text += &format!(
                 "; {} added by the split of parallel jobs",
-                counted(notes.added, "job")
+                count(notes.added, "job")
             );
         }
         self.sheet.entry("input", &text, Style::Plain);
@@ -162,7 +163,7 @@ impl Page {
         if rest > 0 {
             let text = format!(
                 "{} not shown: the table has the frontier only, -o json has all",
-                counted(rest as u64, "run")
+                count(rest as u64, "run")
             );
             self.sheet.item(&text, Style::Dim);
         }
@@ -256,8 +257,8 @@ impl Page {
             let jobs: u64 = rest.iter().map(|group| group.jobs).sum();
             let text = format!(
                 "and {} of {} more: -o json",
-                counted(jobs, "job"),
-                counted(rest.len() as u64, what)
+                count(jobs, "job"),
+                count(rest.len() as u64, what)
             );
             self.sheet.item(&text, Style::Dim);
         }
@@ -469,9 +470,4 @@ pub(super) fn amount(value: f64) -> String {
         value if value < 100.0 => format!("{value:.1}").trim_end_matches(".0").to_owned(),
         value => format!("{value:.0}"),
     }
-}
-
-fn counted(number: u64, word: &str) -> String {
-    let plural = if number == 1 { "" } else { "s" };
-    format!("{number} {word}{plural}")
 }

@@ -159,7 +159,7 @@ function drawQueue() {
   show($('no-groups'), groups.length > 0 && waiting.length === 0);
   say($('no-groups'), status.owners_hidden
     ? 'No job group is like that. This site hides owners and jobs here: run `ehos explain JOB`.'
-    : 'No job group is like that. A group names its first 20 jobs: `ehos explain JOB` tells of any.');
+    : 'No job group is like that. A group names its first 20 jobs: `ehos explain JOB` shows any job.');
   const cell = (label, properties = {}) => make('td', { role: 'cell', 'data-label': label, ...properties });
   shortened($('groups').tBodies[0], $('more-groups'), waiting, 8, 'groups',
     (group) => group.id ?? JSON.stringify([group.request, group.requirements]),

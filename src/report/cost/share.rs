@@ -7,6 +7,7 @@ use super::node_time::{NodeTime, Stage};
 use super::period::Period;
 use super::split::split;
 use scaling::money::Money;
+use system::plain::clean;
 
 /// A whole node, in the unit of shares.
 const WHOLE: u128 = 1_000_000;
@@ -29,6 +30,8 @@ pub struct Job {
     pub memory_mb: u64,
     /// The host of its last run, in small letters.
     pub host: Option<String>,
+    /// The time of its submit, in milliseconds of Unix time.
+    pub queued: Option<i64>,
     /// Begin and end of its last run, in milliseconds of Unix time.
     pub run: Option<(i64, i64)>,
     /// How long its earlier runs took, on hosts that are not known.
@@ -266,10 +269,19 @@ impl<'a> Shares<'a> {
         }
     }
 
+    /// Not all jobs are known: what none of the known ones has used is nobody's.
+    pub fn forget_unused(&mut self) {
+        self.cells.iter_mut().for_each(|cell| cell.is_known = false);
+    }
+
     /// Adds a job.
     pub fn add(&mut self, job: &Job) {
         let cores = u128::from(job.cpus);
-        self.earlier.add(u128::from(job.earlier_ms) * cores);
+        let nodes = job.host.as_ref().map(|host| self.nodes_of(host));
+        // The earlier hosts are not known: that of the last run stands for them.
+        if nodes != Some(None) {
+            self.earlier.add(self.earlier_ms(job) * cores);
+        }
         let run = job
             .run
             .map(|(from, to)| (from.max(self.period.from), to.min(self.period.to)));
@@ -277,10 +289,10 @@ impl<'a> Shares<'a> {
             return;
         };
         let time = u128::from(to.abs_diff(from));
-        let Some(host) = &job.host else {
+        let Some(nodes) = nodes else {
             return self.unplaced.add(time * cores);
         };
-        let Some(nodes) = self.nodes_of(host) else {
+        let Some(nodes) = nodes else {
             return self.unmanaged.add(time * cores);
         };
         let payer = self.payer(job);
@@ -308,7 +320,23 @@ impl<'a> Shares<'a> {
         {
             one.jobs += 1;
         }
-        self.unplaced.add(time.saturating_sub(placed) * cores);
+        let rest = time.saturating_sub(placed) * cores;
+        match placed {
+            0 => self.unplaced.add(rest),
+            // The job is counted in a cell.
+            _ => self.unplaced.core_ms += rest,
+        }
+    }
+
+    /// The time of its earlier runs that can be in the period: they were between its submit and its last run.
+    fn earlier_ms(&self, job: &Job) -> u128 {
+        let from = job.queued.unwrap_or(i64::MIN).max(self.period.from);
+        let to = job
+            .run
+            .map_or(i64::MAX, |(from, _)| from)
+            .min(self.period.to);
+        let room = if from < to { to.abs_diff(from) } else { 0 };
+        u128::from(job.earlier_ms.min(room))
     }
 
     /// The nodes that a host name is of: the whole name, or its first part.
@@ -319,8 +347,7 @@ impl<'a> Shares<'a> {
     }
 
     fn payer(&mut self, job: &Job) -> usize {
-        let short = |name: &str| name.chars().take(NAME_MAX).collect::<String>();
-        let mut payer = (short(&job.owner), job.group.as_deref().map(short));
+        let mut payer = (name(&job.owner), job.group.as_deref().map(name));
         if self.payers.len() >= PAYERS_MAX && !self.numbers.contains_key(&payer) {
             payer = (MANY.to_owned(), None);
         }
@@ -373,7 +400,7 @@ impl<'a> Shares<'a> {
         total
     }
 
-    /// Who shares a cell, with their weights.
+    /// The parties of a cell, with their weights.
     fn parties(&self, cell: &Cell, apart: bool, fallback: &Fallback) -> Vec<(Party, u128)> {
         let uses = cell.uses.iter();
         let mut parties: Vec<(Party, u128)> = uses
@@ -421,6 +448,17 @@ impl<'a> Shares<'a> {
             }
         }
     }
+}
+
+/// A user's name, which is never that of a line of the report, as `(total)` is.
+fn name(text: &str) -> String {
+    let text = clean(text);
+    let quote = if text.trim_start().starts_with('(') {
+        "'"
+    } else {
+        ""
+    };
+    quote.chars().chain(text.chars()).take(NAME_MAX).collect()
 }
 
 /// The dominant share of a job in a node.

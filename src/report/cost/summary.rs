@@ -12,6 +12,7 @@ use super::node_time::Stage;
 use super::period::Period;
 use super::share::{Amount, Apart, By, Shares, money};
 use crate::status::layout::{cut, labelled, width};
+use crate::text::count;
 use system::plain::clean;
 
 /// The version of the JSON layout: raised when a field changes its meaning or is removed.
@@ -352,17 +353,12 @@ fn others_name(count: usize) -> String {
     format!("({count} others)")
 }
 
-fn counted(count: u64, what: &str) -> String {
-    let plural = if count == 1 { "" } else { "s" };
-    format!("{count} {what}{plural}")
+fn jobs(number: u64) -> String {
+    count(number, "job")
 }
 
-fn jobs(count: u64) -> String {
-    counted(count, "job")
-}
-
-fn nodes(count: u64) -> String {
-    counted(count, "node")
+fn nodes(number: u64) -> String {
+    count(number, "node")
 }
 
 /// A number of parts, of which one has 10^`N`, as a decimal number.

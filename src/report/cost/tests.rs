@@ -56,6 +56,7 @@ fn job(owner: &str, host: &str, cpus: u64, memory_mb: u64, from: i64, to: i64) -
         cpus,
         memory_mb,
         host: Some(host.to_owned()),
+        queued: None,
         run: Some((begin() + from, begin() + to)),
         earlier_ms: 0,
     }
@@ -138,25 +139,37 @@ fn use_without_a_node_is_counted_apart() {
     let period = november();
     let mut evicted = job("alice", "n", 2, 1, HOUR, 2 * HOUR);
     evicted.earlier_ms = HOUR as u64;
+    // Only half an hour of its earlier runs can be in the period.
+    let mut submitted = job("alice", "n", 1, 1, 5 * HOUR, 6 * HOUR);
+    submitted.queued = Some(begin() + 5 * HOUR - HOUR / 2);
+    submitted.earlier_ms = 2 * HOUR as u64;
+    let mut later = job("alice", "n", 1, 1, -9 * HOUR, -8 * HOUR);
+    later.earlier_ms = HOUR as u64;
+    let mut desktop = job("alice", "desktop", 8, 1, HOUR, 2 * HOUR);
+    desktop.earlier_ms = HOUR as u64;
     let mut nowhere = job("alice", "", 1, 1, HOUR, 2 * HOUR);
     nowhere.host = None;
     let jobs = [
         evicted,
+        submitted,
         nowhere,
-        job("alice", "desktop", 8, 1, HOUR, 2 * HOUR),
+        desktop,
         // An hour longer than the node.
         job("alice", "n", 1, 1, 9 * HOUR, 11 * HOUR),
         // In another month.
-        job("alice", "n", 1, 1, -9 * HOUR, -8 * HOUR),
+        later,
     ];
     let shares = shares(&nodes, &period, &jobs);
     let hours = |apart: Apart| (apart.jobs, apart.core_ms / HOUR as u128);
-    assert_eq!(hours(shares.earlier), (1, 2));
-    assert_eq!(hours(shares.unplaced), (2, 2));
+    assert_eq!(
+        (shares.earlier.jobs, shares.earlier.core_ms),
+        (2, 5 * HOUR as u128 / 2)
+    );
+    assert_eq!(hours(shares.unplaced), (1, 2), "one is counted on its node");
     assert_eq!(hours(shares.unmanaged), (1, 8));
     let total = shares.total(By::Owner, false);
-    assert_eq!(total.unattributed.used_core_ms, 4 * HOUR as u128);
-    assert_eq!(total.unattributed.cost, 0);
+    assert_eq!(total.unattributed.used_core_ms, 9 * HOUR as u128 / 2);
+    assert_eq!((total.unattributed.cost, total.all.jobs), (0, 4));
 }
 
 #[test]
@@ -178,9 +191,10 @@ fn names_are_bounded_and_no_formula() {
     let nodes = [node("n", 0, 10 * HOUR, 1.0)];
     let period = november();
     let name = |number: i64| format!("=u{number}\u{202e}\n\"");
-    let jobs: Vec<Job> = (0..30)
+    let mut jobs: Vec<Job> = (0..30)
         .map(|number| job(&name(number), "n", 1, 1, HOUR, (number + 2) * HOUR / 4))
         .collect();
+    jobs.push(job("\u{202e}(total)", "n", 1, 1, HOUR, 2 * HOUR));
     let shares = shares(&nodes, &period, &jobs);
     let options = Options {
         by: By::Owner,
@@ -195,11 +209,12 @@ fn names_are_bounded_and_no_formula() {
     assert!(!text.contains('\u{202e}'));
     let csv = summary.csv();
     assert!(
-        csv.lines()
-            .skip(1)
-            .all(|line| line.starts_with("\"'=u") || line.starts_with("\"(total)")),
+        csv.lines().skip(1).all(|line| line.starts_with("\"'=u")
+            || line.starts_with("\"(total)")
+            || line.starts_with("\"'(total)")),
         "{csv}"
     );
+    assert_eq!(csv.matches("\"(total)\"").count(), 1, "{csv}");
     let costs = csv
         .lines()
         .skip(1)
@@ -253,6 +268,7 @@ prop_compose! {
             cpus,
             memory_mb,
             host: host.map(|host| format!("h{host}")),
+            queued: None,
             run: Some((begin() + from, begin() + from + length)),
             earlier_ms,
         }

@@ -29,7 +29,7 @@ pub fn fetch(url: &str, token: Option<&str>) -> Result<TickReport, String> {
     }
     let request = request
         .body(())
-        .map_err(|error| format!("{url}: {error}; give an address like http://HOST:5000"))?;
+        .map_err(|error| format!("{url}: {error}; give an address like http://localhost:5000"))?;
     let agents = agents(TIMEOUT);
     let route = agents.route(request.uri())?;
     let answer = route.agent.run(request);
