@@ -277,7 +277,10 @@ mod tests {
                         sum.fetch_add(index, Ordering::SeqCst);
                         std::thread::sleep(Duration::from_millis(1));
                         now.fetch_sub(1, Ordering::SeqCst);
-                        None
+                        Some(ServiceAnswer {
+                            took: Duration::from_millis(1),
+                            failure: None,
+                        })
                     });
                 });
             }

@@ -118,7 +118,6 @@ fn a_pause_is_in_every_output_and_is_no_problem() {
 }
 
 #[test]
-<<<<<<< ours
 fn a_request_is_not_saved_in_the_state_of_another_pool() {
     let site = site();
     let node = nodes(&site, true).remove(0);
@@ -181,8 +180,6 @@ fn with_two_central_managers_each_request_names_the_other() {
 }
 
 #[test]
-||||||| base
-=======
 fn a_time_of_day_is_in_the_configured_time_zone_even_if_that_is_utc() {
     let paused = |site: Site| ehos(&site, &["pause", "--until", "18:30"]);
     let site = || Site::simulated().set("TZ", "Asia/Kolkata");
@@ -193,7 +190,6 @@ fn a_time_of_day_is_in_the_configured_time_zone_even_if_that_is_utc() {
 }
 
 #[test]
->>>>>>> theirs
 fn what_is_no_cloud_no_time_and_no_node_is_refused() {
     let site = site();
     let before = site.saved();
