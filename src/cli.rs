@@ -364,8 +364,8 @@ pub struct Status {
 pub struct Explain {
     #[command(flatten)]
     pub common: Common,
-    /// Job ([SCHEDD#]CLUSTER.PROC), cluster of jobs, or user; node by id, server name, server UUID or host name, of several
-    /// nodes with that name the newest
+    /// Job (CLUSTER.PROC or SCHEDD#CLUSTER.PROC), cluster of jobs, or user; node by id, server name, server UUID or host
+    /// name, of several nodes with that name the newest
     #[arg(value_name = "JOB|USER|NODE")]
     pub subject: String,
     /// Schedd of the job, by name [default: the one of this machine]

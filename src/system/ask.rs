@@ -21,7 +21,7 @@ pub fn line(question: &str) -> io::Result<Option<String>> {
 /// Asks a question whose answer is yes or no; `None` without a terminal. Every other answer is no.
 ///
 /// # Errors
-/// As [`line`].
+/// As [`line()`].
 pub fn yes(question: &str) -> io::Result<Option<bool>> {
     let answer = line(&format!("{question} [y/N]"))?;
     Ok(answer.map(|answer| matches!(answer.to_ascii_lowercase().as_str(), "y" | "yes")))
