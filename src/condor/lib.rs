@@ -407,7 +407,11 @@ impl Pool for CondorPool {
         let is_any_waiting = demand.iter().any(|demand| demand.jobs > 0);
         let (limits, running, central_managers, negotiator) = thread::scope(|scope| {
             let limits = is_any_waiting.then(|| scope.spawn(|| self.limits(deadline)));
-            let running = scope.spawn(|| self.named_jobs(deadline));
+            // A collector that has just not answered would only take more of the tick's time.
+            let running = scope.spawn(|| match collector.known() {
+                Some(_) => self.named_jobs(deadline),
+                None => BTreeMap::new(),
+            });
             let managers = scope.spawn(|| self.central_managers(&collector, deadline));
             let negotiator = self.negotiator(&named, deadline);
             (

@@ -44,7 +44,7 @@ const MORE_QUEUED: &str = "more jobs in the queue than ehos keeps: not counted";
 /// The last ads of an answer, which show how far it reaches back.
 const LAST: usize = 100;
 
-/// At least so many of them are as old.
+/// The least number of them that must be as old.
 const PROOF: usize = 3;
 
 /// A job that ran.

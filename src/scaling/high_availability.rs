@@ -1,7 +1,7 @@
 //! Two central managers of one pool: which ehos acts.
 //!
 //! HTCondor's HAD keeps one negotiator in the pool. The ehos beside it acts; every other one observes, keeps its state, and
-//! changes nothing. An ehos acts only if its own negotiator is fresh and has run for so long that no other ehos can still act:
+//! changes nothing. An ehos acts only if its own negotiator is fresh and has run long enough that no other ehos can still act:
 //! the negotiator of the other one was silent for [`lease`] at most when that one observed, and its tick has ended since.
 //!
 //! Must not: compare clocks. Every age is worked out on the clock of the daemon that stamped it.

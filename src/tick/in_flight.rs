@@ -12,7 +12,7 @@ use scaling::action::FailureKind;
 const INITIAL: usize = 8;
 /// An answer is quick within twice the time of the quickest one and this.
 const TOLERANCE: Duration = Duration::from_millis(200);
-/// The service is overloaded if an answer takes so many times the time of the quickest one.
+/// The service is overloaded if an answer takes this multiple of the time of the quickest one.
 const OVERLOADED: u32 = 4;
 
 /// What an answer shows of the service's load.
