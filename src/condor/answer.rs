@@ -4,9 +4,23 @@
 //! a line apart, tools are asked for strings as `unparse(X)`, which is quoted and escaped, and for numbers as
 //! `int(X)` or the like, which is a number, `undefined` or `error`.
 
+/// The values of one line. Most have a few bytes, for which each search of `str::split` costs more than a loop.
+pub(super) fn columns(line: &str) -> Vec<&str> {
+    let mut columns = Vec::with_capacity(32);
+    let mut start = 0;
+    for (at, byte) in line.bytes().enumerate() {
+        if byte == b'\t' {
+            columns.extend(line.get(start..at));
+            start = at + 1;
+        }
+    }
+    columns.extend(line.get(start..));
+    columns
+}
+
 /// The `N` values of one line.
 pub(super) fn values<const N: usize>(line: &str) -> Result<[&str; N], String> {
-    let values: Vec<&str> = line.split('\t').collect();
+    let values = columns(line);
     let count = values.len();
     values.try_into().map_err(|_| {
         format!(
@@ -30,6 +44,9 @@ pub(super) fn amount(value: &str) -> Option<u64> {
 /// The string that `unparse` has written; `None` for an attribute that is absent, an expression or no string.
 pub(super) fn string(value: &str) -> Option<String> {
     let inner = value.strip_prefix('"')?.strip_suffix('"')?;
+    if !inner.bytes().any(|byte| matches!(byte, b'"' | b'\\')) {
+        return Some(inner.to_owned());
+    }
     let mut bytes = Vec::with_capacity(inner.len());
     let mut rest = inner.bytes().peekable();
     while let Some(byte) = rest.next() {

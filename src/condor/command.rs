@@ -255,7 +255,7 @@ impl Lines {
         mut piece: &[u8],
         line: &mut impl FnMut(&str) -> Result<(), String>,
     ) -> Result<(), String> {
-        while let Some(end) = piece.iter().position(|byte| *byte == b'\n') {
+        while let Some(end) = memchr::memchr(b'\n', piece) {
             let (head, tail) = piece.split_at(end);
             piece = tail.get(1..).unwrap_or_default();
             if self.rest.is_empty() && head.len() <= LINE_MAX {

@@ -24,8 +24,16 @@ fn is_unseen(c: char) -> bool {
         | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{ffa0}' | '\u{fff0}'..='\u{fffb}' | '\u{e0000}'..='\u{e0fff}')
 }
 
+/// As most text is, of which nothing has to be changed.
+fn is_printable_ascii(byte: u8) -> bool {
+    matches!(byte, b' '..=b'~')
+}
+
 /// The text on one line: control characters and line breaks become spaces, unseen characters are left out.
 pub fn clean(text: &str) -> String {
+    if text.bytes().all(is_printable_ascii) {
+        return text.to_owned();
+    }
     text.chars()
         .filter(|c| !is_unseen(*c))
         .map(|c| if is_hostile(c) { ' ' } else { c })
@@ -43,7 +51,10 @@ pub use crate::line;
 
 /// Escapes hostile characters as JSON does (`\u202e`), and keeps those that `keep` names.
 fn escape_into(out: &mut String, text: &str, keep: impl Fn(char) -> bool) {
-    for c in text.chars() {
+    let plain = text.bytes().position(|byte| !is_printable_ascii(byte));
+    let (head, rest) = text.split_at(plain.unwrap_or(text.len()));
+    out.push_str(head);
+    for c in rest.chars() {
         if !is_hostile(c) || keep(c) {
             out.push(c);
             continue;
@@ -55,9 +66,12 @@ fn escape_into(out: &mut String, text: &str, keep: impl Fn(char) -> bool) {
 }
 
 /// JSON without hostile characters: they can only stand in its strings, where an escape says the same.
-pub fn json(text: &str) -> String {
+pub fn json(text: String) -> String {
+    if text.bytes().all(|byte| matches!(byte, b' '..=b'~' | b'\n')) {
+        return text;
+    }
     let mut out = String::with_capacity(text.len());
-    escape_into(&mut out, text, |c| c == '\n');
+    escape_into(&mut out, &text, |c| c == '\n');
     out
 }
 

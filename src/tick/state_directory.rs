@@ -3,7 +3,7 @@
 mod salvage;
 
 use std::fs;
-use std::io::{self, Write};
+use std::io::{self, BufWriter, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
@@ -282,6 +282,24 @@ fn upgraded(mut value: serde_json::Value) -> serde_json::Value {
     value
 }
 
+/// The version alone.
+#[derive(Deserialize)]
+struct Version {
+    version: serde_json::Value,
+}
+
+/// Reads a state file of any layout, as far as its entries parse.
+fn read_by_value(text: &[u8]) -> serde_json::Result<FileIn> {
+    let value = upgraded(serde_json::from_slice(text)?);
+    serde_json::from_value::<FileIn>(value.clone()).or_else(|error| {
+        let fields = value.get("state").and_then(serde_json::Value::as_object);
+        let salvaged = fields.and_then(salvage::salvage);
+        salvaged
+            .map(|(state, lost)| FileIn { state, lost })
+            .ok_or(error)
+    })
+}
+
 /// Reads the state; a missing file is an empty state. A file that does not parse is moved away if `set_aside` (a dry run
 /// changes nothing), and the state starts empty.
 ///
@@ -300,24 +318,17 @@ pub fn load(directory: &Path, set_aside: bool) -> Result<Loaded, Error> {
         Err(source) => return Err(io_error(&path, "cannot be read", source)),
     };
     // The version is read first: a file of a newer ehos is not damaged.
-    let value: Result<serde_json::Value, _> = serde_json::from_slice(&text);
-    let version = value
-        .as_ref()
-        .ok()
-        .and_then(|value| value.get("version"))
-        .and_then(serde_json::Value::as_u64);
+    let version = serde_json::from_slice::<Version>(&text).ok();
+    let version = version.and_then(|file| file.version.as_u64());
     if let Some(version) = version.filter(|version| *version > u64::from(VERSION)) {
         return Err(Error::Newer { path, version });
     }
-    let parsed = value.map(upgraded).and_then(|value| {
-        serde_json::from_value::<FileIn>(value.clone()).or_else(|error| {
-            let fields = value.get("state").and_then(serde_json::Value::as_object);
-            let salvaged = fields.and_then(salvage::salvage);
-            salvaged
-                .map(|(state, lost)| FileIn { state, lost })
-                .ok_or(error)
-        })
-    });
+    // Only a file of an earlier layout, or a damaged one, is read value by value.
+    let whole = match version {
+        Some(version) if version == u64::from(VERSION) => serde_json::from_slice(&text).ok(),
+        _ => None,
+    };
+    let parsed = whole.map_or_else(|| read_by_value(&text), Ok);
     match parsed {
         Ok(FileIn { state, lost }) if version.is_some() => {
             let notice = if lost.is_empty() {
@@ -388,14 +399,16 @@ pub fn save(directory: &Path, state: &State) -> Result<(), Error> {
         .prefix(new_file::STATE)
         .tempfile_in(directory)
         .map_err(failed("cannot be written to"))?;
-    let text = serde_json::to_vec(&FileOut {
+    let file_out = FileOut {
         version: VERSION,
         state,
-    })
-    .map_err(io::Error::from);
-    let text = text.map_err(failed("the state cannot be serialized"))?;
-    file.write_all(&text)
+    };
+    let mut buffered = BufWriter::new(file.as_file_mut());
+    serde_json::to_writer(&mut buffered, &file_out)
+        .map_err(io::Error::from)
+        .and_then(|()| buffered.flush())
         .map_err(failed("cannot be written to"))?;
+    drop(buffered);
     file.as_file()
         .sync_all()
         .map_err(failed("cannot be synced"))?;

@@ -1,5 +1,6 @@
 //! The passes of one tick: one, and a second if startds have accepted drains.
 
+use std::borrow::Cow;
 use std::path::Path;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
@@ -108,10 +109,10 @@ impl Passed {
         json(&self.first.snapshot, second.map(|pass| &pass.snapshot))
     }
 
-    fn report(&self) -> TickReport {
+    fn report(&self) -> Cow<'_, TickReport> {
         match &self.second {
-            Some(second) => second.snapshot.after(&self.first.snapshot),
-            None => self.first.snapshot.clone(),
+            Some(second) => Cow::Owned(second.snapshot.after(&self.first.snapshot)),
+            None => Cow::Borrowed(&self.first.snapshot),
         }
     }
 
@@ -143,10 +144,10 @@ impl Passed {
     ///
     /// # Errors
     /// The second pass's.
-    pub fn exit(self) -> anyhow::Result<Exit> {
+    pub fn exit(&mut self) -> anyhow::Result<Exit> {
         let exit = self
             .all()
             .fold(Exit::Done, |exit, pass| exit.worse(pass.exit));
-        self.failed.map_or(Ok(exit), Err)
+        self.failed.take().map_or(Ok(exit), Err)
     }
 }

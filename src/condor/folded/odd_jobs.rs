@@ -6,6 +6,7 @@ use scaling::job_names::JobId;
 use scaling::job_requirements::OwnerBound;
 
 use super::{AD_MAX, Folded, ONE_CORE, REQUEST_MAX, REQUESTS, beyond};
+use crate::answer;
 use crate::column::LONG;
 use crate::job_ad::digest;
 use crate::odd::{OddJob, OddJobs};
@@ -35,7 +36,7 @@ impl Folded {
     }
 
     pub(super) fn add_valued(&mut self, job: &OddJob, line: &str) {
-        let values: Vec<&str> = line.split('\t').collect();
+        let values = answer::columns(line);
         let Some((numbers, [universe, hosts, group, limits, begins, ends, counts])) =
             values.split_first_chunk::<6>().and_then(|(numbers, rest)| {
                 let rest: &[&str; 7] = rest.try_into().ok()?;

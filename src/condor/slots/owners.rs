@@ -31,13 +31,15 @@ pub(super) fn expressions() -> [String; 2] {
 /// The claimed cores by user, without the domain.
 pub(super) fn read(users: &str, cores: &str) -> BTreeMap<String, u64> {
     let mut owners = BTreeMap::new();
-    let lists = string(users).zip(string(cores));
-    let lists = lists.map(|(users, cores)| (items(&users), items(&cores)));
-    // Of lists that do not belong together nothing is known.
-    let Some((users, cores)) = lists.filter(|(users, cores)| users.len() == cores.len()) else {
+    let (Some(users), Some(cores)) = (string(users), string(cores)) else {
         return owners;
     };
-    for (user, cores) in users.iter().zip(cores) {
+    let (users, cores) = (items(&users), items(&cores));
+    // Of lists that do not belong together nothing is known.
+    if users.len() != cores.len() {
+        return owners;
+    }
+    for (user, cores) in users.into_iter().zip(cores) {
         let user = string(user).and_then(|user| Some(user.split('@').next()?.to_owned()));
         let user = user.filter(|user| !user.is_empty());
         let cores = cores.parse().ok().filter(|cores| *cores <= 1 << 20);
@@ -52,23 +54,18 @@ pub(super) fn read(users: &str, cores: &str) -> BTreeMap<String, u64> {
 }
 
 /// The items of `{ "a", 2, undefined }`, or the one value.
-fn items(text: &str) -> Vec<String> {
+fn items(text: &str) -> Vec<&str> {
     let inner = text.trim();
     let inner = inner
         .strip_prefix('{')
         .and_then(|inner| inner.strip_suffix('}'))
         .unwrap_or(inner);
-    let mut items = vec![String::new()];
     let mut in_string = false;
-    for c in inner.chars() {
+    let items = inner.split(|c| {
         in_string ^= c == '"';
-        match items.last_mut() {
-            _ if c == ',' && !in_string => items.push(String::new()),
-            Some(item) => item.push(c),
-            None => {}
-        }
-    }
-    items.iter().map(|item| item.trim().to_owned()).collect()
+        c == ',' && !in_string
+    });
+    items.map(str::trim).collect()
 }
 
 #[cfg(test)]

@@ -2,13 +2,15 @@
 
 use scaling::observation::{Resources, SlotView, UnreadableAd};
 
-use super::super::answer::{amount, excerpt, integer, readable_string, short_string, string};
+use super::super::answer::{
+    amount, columns, excerpt, integer, readable_string, short_string, string,
+};
 use super::{owners, since};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// One partitionable or static slot as the collector has it.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Slot {
     pub machine: Option<String>,
     pub name: Option<String>,
@@ -155,7 +157,7 @@ impl Slot {
     /// The slot of a line, column by column as [`Slot::expressions`] orders them; an error where it is no line of an
     /// answer.
     pub fn read(line: &str) -> Result<Slot, String> {
-        let columns: Vec<&str> = line.split('\t').collect();
+        let columns = columns(line);
         if !COLUMNS.contains(&columns.len()) {
             let count = columns.len();
             return Err(format!(
@@ -256,14 +258,14 @@ impl Slot {
         }
     }
 
-    pub fn view(&self, now: i64, ago: Duration) -> SlotView {
+    pub fn into_view(self, now: i64, ago: Duration) -> SlotView {
         let sent = self.sent.unwrap_or(now);
         SlotView {
-            name: self.name.clone().unwrap_or_default(),
+            name: self.name.unwrap_or_default(),
             total: self.total,
             free: self.free,
             claims: self.claims,
-            owners: self.owners.clone(),
+            owners: self.owners,
             accepts_jobs: self.accepts_jobs,
             unchanged_for: self
                 .unchanged_since

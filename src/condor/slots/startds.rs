@@ -18,6 +18,19 @@ pub(super) struct StartdKey {
     pub sender: Sender,
 }
 
+impl StartdKey {
+    /// The key of the first slot of a startd, which gives its names away.
+    fn of(machine: String, sender: Sender, slot: &mut Slot) -> StartdKey {
+        StartdKey {
+            machine,
+            instance_id: slot.instance_id.take(),
+            node: slot.node.take(),
+            address: slot.address.take(),
+            sender,
+        }
+    }
+}
+
 /// The slots of one startd.
 pub(super) type Machine = Vec<Slot>;
 
@@ -61,14 +74,10 @@ impl Startds {
             return;
         };
         if slot.owner_known() {
-            let key = StartdKey {
-                machine,
-                instance_id: slot.instance_id.clone(),
-                node: slot.node.clone(),
-                address: slot.address.clone(),
-                sender,
-            };
-            self.machines.entry(key).or_default().push(slot);
+            let key = StartdKey::of(machine, sender, &mut slot);
+            // Most startds advertise one slot; an empty Vec would make room for four.
+            let machine = self.machines.entry(key);
+            machine.or_insert_with(|| Vec::with_capacity(1)).push(slot);
         } else {
             self.strays.push((machine, slot));
         }
@@ -102,16 +111,22 @@ impl Startds {
         let mut views: Vec<StartdView> = Vec::with_capacity(self.machines.len());
         let mut there: BTreeSet<String> = BTreeSet::new();
         for (key, slots) in self.machines {
-            let mut view = view(&key.machine, key.sender, &slots, now);
-            for stray in claims.get(&key.machine).into_iter().flatten() {
+            let strays = claims.get(&key.machine);
+            if strays.is_some() {
+                there.insert(key.machine.clone());
+            }
+            let mut view = view(key, slots, now);
+            for stray in strays.into_iter().flatten() {
                 add_stray(&mut view, stray, now);
             }
-            there.insert(key.machine);
             views.push(view);
         }
-        for (machine, slots) in claims {
-            if !there.contains(&machine) {
-                views.push(view(&machine, Sender::Unknown, &slots, now));
+        for (machine, mut slots) in claims {
+            if let Some(first) = slots.first_mut()
+                && !there.contains(&machine)
+            {
+                let key = StartdKey::of(machine, Sender::Unknown, first);
+                views.push(view(key, slots, now));
             }
         }
         (views, unreadable)
@@ -119,41 +134,48 @@ impl Startds {
 }
 
 /// Another slot of a startd, which is claimed, is neither drained nor free.
-pub(super) fn add_stray(startd: &mut StartdView, stray: &Slot, now: i64) {
-    startd.slots.push(stray.view(now, Duration::ZERO));
+fn add_stray(startd: &mut StartdView, stray: &Slot, now: i64) {
+    let stray = stray.clone().into_view(now, Duration::ZERO);
+    startd.slots.push(stray);
     if let Some(drain) = &mut startd.draining {
         drain.complete = false;
     }
 }
 
-pub(super) fn view(machine: &str, sender: Sender, slots: &[Slot], now: i64) -> StartdView {
+fn view(key: StartdKey, mut slots: Machine, now: i64) -> StartdView {
     let ago = |slot: &Slot| slot.heard.map_or(Duration::ZERO, |heard| since(now, heard));
     // By the name of the first one the startd is drained.
-    let (readable, others): (Vec<&Slot>, Vec<&Slot>) =
-        slots.iter().partition(|slot| slot.name.is_some());
-    let slots = || readable.iter().chain(&others).copied();
-    let drain = slots().find_map(|slot| slot.draining.clone());
-    let complete = slots().all(|slot| slot.drained && slot.claims == 0);
+    slots.sort_by_key(|slot| slot.name.is_none());
+    let drain = slots.iter_mut().find_map(|slot| slot.draining.take());
+    let complete = slots.iter().all(|slot| slot.drained && slot.claims == 0);
     let up_for = |slot: &Slot| {
         let sent = slot.sent.unwrap_or(now);
         Some(since(sent, slot.started?) + ago(slot))
     };
+    let heard_ago = slots.iter().map(ago).min().unwrap_or_default();
+    let update_interval = slots.iter().find_map(|slot| slot.update_interval);
+    let up_for = slots.iter().filter_map(up_for).min().unwrap_or_default();
+    // `collect` would keep the room of the slots.
+    let mut views = Vec::with_capacity(slots.len());
+    views.extend(slots.into_iter().map(|slot| {
+        let ago = ago(&slot);
+        slot.into_view(now, ago)
+    }));
     StartdView {
-        machine: machine.to_owned(),
-        instance_id: slots().find_map(|slot| slot.instance_id.clone()),
-        node: slots().find_map(|slot| slot.node.clone()).map(NodeId),
-        address: slots().find_map(|slot| slot.address.clone()),
-        heard_ago: slots().map(ago).min().unwrap_or_default(),
-        update_interval: slots()
-            .find_map(|slot| slot.update_interval)
+        machine: key.machine,
+        instance_id: key.instance_id,
+        node: key.node.map(NodeId),
+        address: key.address,
+        heard_ago,
+        update_interval: update_interval
             .map(|interval| Duration::from_secs(interval).min(MAX_UPDATE_INTERVAL)),
-        sender,
-        up_for: slots().filter_map(up_for).min().unwrap_or_default(),
+        sender: key.sender,
+        up_for,
         draining: drain.map(|(reason, request_id)| DrainView {
             reason,
             request_id,
             complete,
         }),
-        slots: slots().map(|slot| slot.view(now, ago(slot))).collect(),
+        slots: views,
     }
 }

@@ -62,7 +62,7 @@ fn day(at: Timestamp) -> Date {
 
 /// Adds whole lines of JSON to a file.
 pub(super) fn append(path: &Path, lines: String) -> io::Result<()> {
-    let mut lines = plain::json(&lines).into_bytes();
+    let mut lines = plain::json(lines).into_bytes();
     let mut file = OpenOptions::new()
         .read(true)
         .append(true)
@@ -94,7 +94,7 @@ fn replace(folder: &Path, now: &TickReport) -> io::Result<()> {
         .prefix(NEW)
         .permissions(Permissions::from_mode(0o644))
         .tempfile_in(folder)?;
-    file.write_all(plain::json(&serde_json::to_string(now)?).as_bytes())?;
+    file.write_all(plain::json(serde_json::to_string(now)?).as_bytes())?;
     // It is not asked for by its umask, but set.
     file.as_file()
         .set_permissions(Permissions::from_mode(0o644))?;

@@ -13,13 +13,28 @@ use crate::policy::Policy;
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Age {
     /// It is older than `max_lifetime`.
-    #[serde(default, rename = "expired", alias = "outlived")]
+    #[serde(
+        default,
+        rename = "expired",
+        alias = "outlived",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub outlived: Option<TickInstant>,
     /// It is older than that by `max_lifetime_kill`.
-    #[serde(default, rename = "force_expired", alias = "overdue")]
+    #[serde(
+        default,
+        rename = "force_expired",
+        alias = "overdue",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub overdue: Option<TickInstant>,
     /// Its token ends within `token_renew_before`.
-    #[serde(default, rename = "token_expiring", alias = "token_ending")]
+    #[serde(
+        default,
+        rename = "token_expiring",
+        alias = "token_ending",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub token_ending: Option<TickInstant>,
 }
 

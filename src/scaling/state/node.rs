@@ -35,6 +35,7 @@ pub struct NodeState {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub zone: Option<String>,
     /// The server's UUID, once it is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub server_id: Option<String>,
     /// When it was decided, or adopted, by the machine's clock: for people.
     pub since: Timestamp,
@@ -58,8 +59,10 @@ pub struct NodeState {
     /// A server list has had it.
     pub listed: bool,
     /// Since when a whole server list has not had it, after it was listed.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub missing: Option<TickInstant>,
     /// The request that it was made for.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub made_for: Option<JobGroupKey>,
     /// The submitters of those jobs, as far as limits apply to them.
     #[serde(default, skip_serializing_if = "Submitters::is_empty")]
@@ -92,6 +95,7 @@ pub struct NodeState {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Join {
     /// `Machine` of its startd.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub machine: Option<String>,
     /// `MyAddress` of its startd.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -103,6 +107,7 @@ pub struct Join {
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub identified: bool,
     /// When its startd was first seen.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub joined: Option<TickInstant>,
     /// Its startd has been seen to take jobs: what proves its kind.
     pub proven: bool,
@@ -115,11 +120,12 @@ pub struct Join {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Silence {
     /// Since when its startd has been silent in a mature collector, before or after it joined.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub silent: Option<TickInstant>,
     /// In its present silence a schedd has listed a running job on it.
     pub job_listed: bool,
     /// Since when, in its present silence, every schedd has answered and none has listed a running job on it.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unlisted: Option<TickInstant>,
 }
 
@@ -128,10 +134,14 @@ pub struct Silence {
 pub struct Claims {
     /// Whether its last ad had claims.
     pub claimed: bool,
-    #[serde(default, rename = "claims")]
+    #[serde(default, rename = "claims", skip_serializing_if = "Option::is_none")]
     pub count: Option<u64>,
     /// When that was last seen to change: what a startd says of it is out of date until its next update.
-    #[serde(default, rename = "claims_changed")]
+    #[serde(
+        default,
+        rename = "claims_changed",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub changed: Option<TickInstant>,
     /// A claim on it has been seen, or a trace of one.
     pub taken: bool,
@@ -141,13 +151,17 @@ pub struct Claims {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DrainState {
     /// The time of the last cancel of a drain: an older ad gives no information about drains.
-    #[serde(rename = "drain_cancelled", alias = "returned")]
+    #[serde(
+        rename = "drain_cancelled",
+        alias = "returned",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub returned: Option<TickInstant>,
     /// The request id of that drain: an ad that shows it may have been late.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cancelled: Option<String>,
     /// Since when the cancel of that drain has been requested.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cancelled_since: Option<TickInstant>,
     /// When its startd last accepted a drain: ads of it may not say so yet.
     #[serde(
@@ -157,6 +171,7 @@ pub struct DrainState {
     )]
     pub accepted: Option<TickInstant>,
     /// Since when it had been idle when it was drained: what its startd says of that under a drain is not relied on.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub idle_since: Option<TickInstant>,
     /// When a schedd last listed a running job on it, in its present drain, though its startd said that it is drained: what that
     /// says is not so.
@@ -168,10 +183,10 @@ pub struct DrainState {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DeleteState {
     /// It was decided: from here on no drain is cancelled.
-    #[serde(rename = "delete_intended")]
+    #[serde(rename = "delete_intended", skip_serializing_if = "Option::is_none")]
     pub intended: Option<TickInstant>,
     /// The cloud has accepted it.
-    #[serde(rename = "delete_accepted")]
+    #[serde(rename = "delete_accepted", skip_serializing_if = "Option::is_none")]
     pub accepted: Option<TickInstant>,
     /// Whether its ads were invalidated after that, and no new one has arrived.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -393,21 +408,10 @@ mod tests {
             "delete_accepted": null,
         });
         let mut now = node.clone();
-        // These are always written.
-        let always = [
-            "expired",
-            "force_expired",
-            "token_expiring",
-            "claims",
-            "claims_changed",
-            "unlisted",
-            "cancelled",
-            "cancelled_since",
-        ];
-        for field in always {
-            now[field] = Value::Null;
-        }
-        assert_eq!(rewritten(&node), now);
+        now.as_object_mut()
+            .unwrap()
+            .retain(|_, value| !value.is_null());
+        assert_eq!(rewritten(&node), now, "what is not known is not written");
         for field in ["listed", "proven", "claimed", "job_listed", "taken"] {
             let mut without = node.clone();
             without.as_object_mut().unwrap().remove(field);
