@@ -9,7 +9,7 @@ use divan::{Bencher, black_box};
 use frontend::{Head, History, Router as Site, parse_request};
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, ToSpan};
-use report::history::{self, Record};
+use report::history::{self, Previous, Record};
 use report::metrics;
 use report::status::{View, table};
 use report::{TickReport, TickResult};
@@ -77,7 +77,7 @@ fn month() -> tempfile::TempDir {
     let mut snapshot = snapshot(1000);
     let mut days: BTreeMap<String, String> = BTreeMap::new();
     let now = Timestamp::now();
-    let mut record = Record::of(&snapshot, Some(&snapshot));
+    let mut record = Record::of(&snapshot, Some(&Previous::from(&snapshot)));
     for minute in (0..31 * 24 * 60_i64).rev() {
         record.at = now.checked_sub(minute.minutes()).unwrap();
         record.cores.claimed = minute.unsigned_abs() % 1000;

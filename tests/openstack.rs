@@ -8,6 +8,10 @@
 
 use testkit::double;
 
+#[path = "openstack/gzip.rs"]
+mod gzip;
+#[path = "openstack/lookups.rs"]
+mod kept_lookups;
 #[path = "openstack/odd.rs"]
 mod odd;
 #[path = "openstack/rights.rs"]

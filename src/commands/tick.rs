@@ -69,6 +69,7 @@ pub fn run(
     let user_data = NodeUserData::new(&config.condor, &config.policy, config.timeouts.command);
     let token_folder = acting.then_some(&*directory);
     let matches = MatchFile::new(&directory, acting);
+    let is_text = args.output == Output::Text;
     let passes = Passes {
         backends: &match &world {
             Some(world) => simulation::backends(world, &config.policy),
@@ -80,7 +81,7 @@ pub fn run(
         world: world.as_ref(),
         acting,
         deadline: Deadline::within(config.timeouts.tick),
-        text,
+        text: is_text.then_some(text),
     };
     let notices = config
         .notes
@@ -93,7 +94,6 @@ pub fn run(
             said = out.write_all(text.as_bytes()).and_then(|()| out.flush());
         }
     };
-    let is_text = args.output == Output::Text;
     let state = ManuallyDrop::new(trusted(loaded.state, args));
     let passed = passes.run(&state, notices.collect(), start, |text| {
         if is_text {

@@ -400,26 +400,24 @@ impl CondorPool {
 impl Pool for CondorPool {
     fn observe(&self, watch: &TrackedMachines, deadline: Deadline) -> PoolView {
         let collector = self.collector(deadline);
-        let mut schedds = self.schedds(watch, &collector, deadline);
+        // Only reports name running jobs, so no decision depends on the order of these queries.
+        let (mut schedds, running) = thread::scope(|scope| {
+            // A collector that has just not answered would only take more of the tick's time.
+            let running = collector
+                .known()
+                .map(|_| scope.spawn(|| self.named_jobs(deadline)));
+            let schedds = self.schedds(watch, &collector, deadline);
+            (schedds, running.map(joined).unwrap_or_default())
+        });
         let demand = schedds.values().filter_map(Observed::known);
         let demand: Vec<&Demand> = demand.flat_map(|schedd| &schedd.demand).collect();
         let named = negotiator::Named::by(demand.iter().copied());
         let is_any_waiting = demand.iter().any(|demand| demand.jobs > 0);
-        let (limits, running, central_managers, negotiator) = thread::scope(|scope| {
+        let (limits, central_managers, negotiator) = thread::scope(|scope| {
             let limits = is_any_waiting.then(|| scope.spawn(|| self.limits(deadline)));
-            // A collector that has just not answered would only take more of the tick's time.
-            let running = scope.spawn(|| match collector.known() {
-                Some(_) => self.named_jobs(deadline),
-                None => BTreeMap::new(),
-            });
             let managers = scope.spawn(|| self.central_managers(&collector, deadline));
             let negotiator = self.negotiator(&named, deadline);
-            (
-                limits.map(joined),
-                joined(running),
-                joined(managers),
-                negotiator,
-            )
+            (limits.map(joined), joined(managers), negotiator)
         });
         let query = JobQuery {
             node_attributes: self.known().nodes_ask.clone(),
@@ -664,6 +662,23 @@ mod tests {
                 (demand.jobs, request.cpus, request.memory_mb, request.gpus)
             })
             .collect()
+    }
+
+    /// Reports alone need them.
+    #[test]
+    fn running_jobs_are_queried_while_the_queue_is() {
+        let fake = recorded();
+        let folder = fake.path().display().to_string();
+        fake.replay("condor_status", "slots", "status-slots.txt");
+        fake.replay("condor_q", "totals", "q-totals.txt");
+        let status = "case \"$*\" in *GlobalJobId*) : >DIR/asked;; *) cat DIR/condor_status.slots;; esac";
+        fake.script("condor_status", "any", &status.replace("DIR", &folder));
+        let queue = "for i in $(seq 500); do [ -e DIR/asked ] && exec cat DIR/condor_q.totals; sleep 0.02; done; exit 1";
+        fake.script("condor_q", "-totals", &queue.replace("DIR", &folder));
+        let pool = pool(&fake).naming_jobs(true);
+        let view = pool.observe(&TrackedMachines::default(), Deadline::within(LIMIT));
+        assert!(local(&view).is_ok(), "{:?}", view.schedds);
+        assert!(fake.path().join("asked").exists());
     }
 
     #[test]

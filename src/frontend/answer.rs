@@ -39,7 +39,7 @@ impl Answer {
             && let Ok(text) = std::str::from_utf8(&body)
             && text.chars().any(|c| c != '\n' && plain::is_hostile(c))
         {
-            body = plain::json(text.to_owned()).into_bytes().into();
+            body = plain::json(text).into_owned().into_bytes().into();
         }
         let digest = Sha256::digest(&body);
         let digest: String = digest

@@ -550,7 +550,7 @@ fn who(method: &AuthMethod) -> String {
 }
 
 /// All that makes a token this configuration's: without the secret, which may change while the token lives.
-fn owner(settings: &CloudSettings) -> String {
+pub(super) fn owner(settings: &CloudSettings) -> String {
     let url = identity_url(&settings.auth.url);
     match &settings.auth.method {
         AuthMethod::Password {

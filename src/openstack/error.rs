@@ -197,6 +197,20 @@ pub enum Error {
 }
 
 impl Error {
+    /// Whether a service refuses a request that may name what is gone: an image, a flavor, a network.
+    pub fn may_be_of_a_lookup(&self) -> bool {
+        let Error::Refused(refusal) = self else {
+            return false;
+        };
+        let names = [
+            About::Image,
+            About::Flavor,
+            About::Configuration,
+            About::Cloud,
+        ];
+        (400..500).contains(&refusal.status) && names.contains(&refusal.about())
+    }
+
     fn cloud(&self) -> &str {
         match self {
             Error::Refused(refusal) => &refusal.call.cloud,

@@ -27,7 +27,8 @@ use system::deadline::Deadline;
 use system::http_client::Agents;
 use system::rights;
 
-/// No answer that ehos asks for is larger: a page of 1000 servers is about 2 MB.
+/// No answer that ehos asks for is larger: a page of 1000 servers is about 2 MB. An answer in gzip is measured after it was
+/// decompressed. The services do not compress, but a proxy in front of them may.
 const LARGEST_BODY: u64 = 16 * 1024 * 1024;
 /// How long a connection may take to come about.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -425,6 +426,20 @@ fn failed(error: ureq::Error, call: &Arc<Call>, host: &str) -> Error {
         ureq::Error::BodyExceedsLimit(limit) => Error::Unparsable {
             call,
             why: format!("it is larger than {limit} bytes"),
+        },
+        // A connection that ended early does the same.
+        ureq::Error::Decompress(coding, error)
+            if error.kind() == io::ErrorKind::UnexpectedEof =>
+        {
+            Error::NoAnswer {
+                call,
+                why: format!("its {coding} is cut off"),
+                timed_out: false,
+            }
+        }
+        ureq::Error::Decompress(coding, error) => Error::Unparsable {
+            call,
+            why: format!("its {coding} is damaged: {error}"),
         },
         ureq::Error::BadUri(why) => Error::BadAddress { call, why },
         ureq::Error::Http(error) => Error::BadAddress {

@@ -12,6 +12,8 @@ use jiff::Timestamp;
 use log::{info, warn};
 
 use self::items::Items;
+use self::lookups::Lookups;
+use self::resolve::CreateIds;
 use self::owned_image::OwnedImage;
 use scaling::action::{CloudAction, Done, Failure, Intent};
 use scaling::console::{self, ConsoleExcerpt};
@@ -21,6 +23,7 @@ use scaling::observation::{
 };
 use scaling::signing::SigningKeys;
 use secrecy::SecretString;
+use serde::{Deserialize, Serialize};
 use system::deadline::Deadline;
 use tick::cloud::{Cloud, LeftoverQuery};
 
@@ -35,6 +38,7 @@ pub mod image;
 pub mod items;
 mod leftovers;
 pub mod limits;
+mod lookups;
 mod message;
 pub mod network;
 mod new_server;
@@ -107,6 +111,7 @@ pub struct OpenStackCloud<'c> {
     floating_ips_of_nodes: bool,
     user_data: UserData<'c>,
     /// What names in the configuration stand for, looked up when first needed.
+    lookups: Lookups,
     flavors: Mutex<Option<Items<compute::NamedFlavor>>>,
     images: Mutex<BTreeMap<String, String>>,
     surroundings: Mutex<Option<ServerAttachments>>,
@@ -114,7 +119,7 @@ pub struct OpenStackCloud<'c> {
 }
 
 /// The ids of what every server of a cloud is put into.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ServerAttachments {
     pub networks: Vec<String>,
     pub security_groups: Vec<String>,
@@ -138,11 +143,22 @@ impl<'c> OpenStackCloud<'c> {
             keys: SigningKeys::default(),
             floating_ips_of_nodes: false,
             user_data,
+            lookups: Lookups::of_this_tick(),
             flavors: Mutex::new(None),
             images: Mutex::new(BTreeMap::new()),
             surroundings: Mutex::new(None),
             server_group: Mutex::new(None),
         })
+    }
+
+    /// Look-ups are kept in this file from one tick to the next.
+    #[must_use]
+    pub fn keeping_lookups(mut self, file: Option<PathBuf>) -> OpenStackCloud<'c> {
+        let settings = self.session.settings();
+        if let Some(file) = file {
+            self.lookups = Lookups::in_file(file, &auth::owner(settings), settings);
+        }
+        self
     }
 
     /// Its nodes are told to join this central manager, and their metadata say so.
@@ -213,6 +229,10 @@ impl<'c> OpenStackCloud<'c> {
             .into_iter()
             .filter_map(|record| self.recognise(record, now))
             .collect();
+        // Some faults of a lookup that is no longer right show after the create.
+        if owned.iter().any(|server| server.record().status == ServerStatus::Error) {
+            self.forget_lookups(self.lookups.mark());
+        }
         let leftovers = match look {
             Ok(look) => {
                 let size_gb = session.settings().scratch_size_gb;
@@ -305,16 +325,8 @@ impl<'c> OpenStackCloud<'c> {
 
     fn create(&self, intent: &Intent, deadline: Deadline) -> Result<Done, Failure> {
         let settings = self.session.settings();
-        let flavor = self.flavor_id(&intent.flavor, deadline)?;
-        let image = self.image_id(&intent.image, deadline)?;
-        let ServerAttachments {
-            networks,
-            security_groups,
-        } = self.surroundings(deadline)?;
-        let server_group = match &settings.server_group {
-            Some(wanted) => Some(self.server_group(wanted, deadline)?),
-            None => None,
-        };
+        let mark = self.lookups.mark();
+        let ids = self.create_ids(intent, deadline)?;
         let mut metadata = settings.metadata.clone();
         metadata.extend(execute_metadata(
             &self.cluster,
@@ -330,32 +342,42 @@ impl<'c> OpenStackCloud<'c> {
         metadata.extend(filled.metadata);
         self.keys
             .sign(&mut metadata, &intent.name, Timestamp::now());
-        let server = compute::NewServer {
-            name: &intent.name,
-            description: format!(
-                "execute node {} of the ehos pool {}",
-                intent.node, self.cluster
-            ),
-            flavor: &flavor,
-            image: &image,
-            networks: &networks,
-            key: settings.key.as_deref(),
-            security_groups: &security_groups,
-            availability_zone: intent.zone.as_deref(),
-            user_data: filled.text,
-            metadata,
-            scratch_size_gb: settings.scratch_size_gb,
-            boot_volume: settings
-                .boot_volume_size_gb
-                .map(|size_gb| compute::BootVolume {
-                    size_gb,
-                    volume_type: settings.boot_volume_type.as_deref(),
-                }),
-            server_group: server_group.as_deref(),
-            config_drive: settings.config_drive,
-            tags: &settings.tags,
+        let send = |ids: &CreateIds| {
+            let server = compute::NewServer {
+                name: &intent.name,
+                description: format!(
+                    "execute node {} of the ehos pool {}",
+                    intent.node, self.cluster
+                ),
+                flavor: &ids.flavor,
+                image: &ids.image,
+                networks: &ids.attachments.networks,
+                key: settings.key.as_deref(),
+                security_groups: &ids.attachments.security_groups,
+                availability_zone: intent.zone.as_deref(),
+                user_data: filled.text.clone(),
+                metadata: metadata.clone(),
+                scratch_size_gb: settings.scratch_size_gb,
+                boot_volume: settings
+                    .boot_volume_size_gb
+                    .map(|size_gb| compute::BootVolume {
+                        size_gb,
+                        volume_type: settings.boot_volume_type.as_deref(),
+                    }),
+                server_group: ids.server_group.as_deref(),
+                config_drive: settings.config_drive,
+                tags: &settings.tags,
+            };
+            compute::create(&self.session, &server, deadline)
         };
-        let server_id = compute::create(&self.session, &server, deadline)?;
+        let server_id = match send(&ids) {
+            // Nova has created nothing: what an earlier tick looked up may be gone.
+            Err(error) if error.may_be_of_a_lookup() && self.forget_lookups(mark) => {
+                info!("{error}; ehos looks up the names in the configuration again");
+                send(&self.create_ids(intent, deadline)?)?
+            }
+            sent => sent?,
+        };
         Ok(Done::Created { server_id })
     }
 
@@ -499,6 +521,15 @@ fn as_configured(settings: &CloudSettings, wanted: &str, flavor: &compute::Named
 
 /// The file in `folder` in which the token for `cloud` is kept.
 pub fn token_cache(folder: &Path, cloud: &str) -> PathBuf {
+    file_of("token", folder, cloud)
+}
+
+/// The file in `folder` in which look-ups in `cloud` are kept.
+pub fn lookups_file(folder: &Path, cloud: &str) -> PathBuf {
+    file_of("lookups", folder, cloud)
+}
+
+fn file_of(what: &str, folder: &Path, cloud: &str) -> PathBuf {
     // A name may hold anything: only what is harmless in a file name is taken from it.
     let harmless = |c: char| match c {
         c if c.is_ascii_alphanumeric() => c,
@@ -506,7 +537,7 @@ pub fn token_cache(folder: &Path, cloud: &str) -> PathBuf {
         _ => '_',
     };
     let name: String = cloud.chars().map(harmless).collect();
-    folder.join(format!("token-{name}.json"))
+    folder.join(format!("{what}-{name}.json"))
 }
 
 /// What a thread has found; its panic is ours.

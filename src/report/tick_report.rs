@@ -477,7 +477,7 @@ impl TickReport {
             }),
             clouds: plan.clouds.clone(),
             backoffs: plan.backoffs.clone(),
-            nodes: plan.nodes.iter().map(NodeReport::from).collect(),
+            nodes: node::reports(&plan.nodes),
             builders: plan.builders.iter().map(BuilderReport::from).collect(),
             leftovers: plan.leftovers.iter().map(LeftoverReport::from).collect(),
             floating_ips: plan

@@ -4,6 +4,7 @@
 //! writer through which each command prints ([`PlainWriter`]), and lines that stay one line each ([`Lines`]).
 //! Source: Unicode Technical Report 36 (bidirectional text); sd-daemon(3) (levels of journald).
 
+use std::borrow::Cow;
 use std::fmt;
 use std::io;
 
@@ -51,28 +52,58 @@ pub use crate::line;
 
 /// Escapes hostile characters as JSON does (`\u202e`), and keeps those that `keep` names.
 fn escape_into(out: &mut String, text: &str, keep: impl Fn(char) -> bool) {
-    let plain = text.bytes().position(|byte| !is_printable_ascii(byte));
-    let (head, rest) = text.split_at(plain.unwrap_or(text.len()));
-    out.push_str(head);
-    for c in rest.chars() {
-        if !is_hostile(c) || keep(c) {
-            out.push(c);
-            continue;
-        }
+    let mut rest = text;
+    // Almost all text is harmless, and is copied whole.
+    while let Some((at, c)) = first_hostile(rest, &keep) {
+        let (harmless, from_there) = rest.split_at(at);
+        out.push_str(harmless);
         for unit in c.encode_utf16(&mut [0; 2]) {
             out.push_str(&format!("\\u{unit:04x}"));
         }
+        rest = from_there.get(c.len_utf8()..).unwrap_or_default();
+    }
+    out.push_str(rest);
+}
+
+/// The first hostile character that `keep` does not name, and its place.
+fn first_hostile(text: &str, keep: &impl Fn(char) -> bool) -> Option<(usize, char)> {
+    let mut from = 0;
+    loop {
+        // Printable ASCII is most of every text, and needs no decoding.
+        let rest = text.get(from..)?;
+        from += rest.bytes().position(|byte| !is_printable_ascii(byte))?;
+        let c = text.get(from..)?.chars().next()?;
+        if is_hostile(c) && !keep(c) {
+            return Some((from, c));
+        }
+        from += c.len_utf8();
     }
 }
 
 /// JSON without hostile characters: they can only stand in its strings, where an escape says the same.
-pub fn json(text: String) -> String {
-    if text.bytes().all(|byte| matches!(byte, b' '..=b'~' | b'\n')) {
-        return text;
+pub fn json(text: &str) -> Cow<'_, str> {
+    let keep = |c: char| c == '\n';
+    if first_hostile(text, &keep).is_none() {
+        return Cow::Borrowed(text);
     }
     let mut out = String::with_capacity(text.len());
-    escape_into(&mut out, &text, |c| c == '\n');
-    out
+    escape_into(&mut out, text, keep);
+    Cow::Owned(out)
+}
+
+/// Writes JSON as [`json`] has it, in the pieces in which serde_json writes it: each is text.
+pub struct JsonWriter<W>(pub W);
+
+impl<W: io::Write> io::Write for JsonWriter<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let text = std::str::from_utf8(bytes).map_err(io::Error::other)?;
+        self.0.write_all(json(text).as_bytes())?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
 }
 
 /// One formatted message, cleaned: a line break is kept at its end and where the program itself wrote the whole text.
@@ -140,6 +171,9 @@ impl fmt::Write for Lines {
     }
 }
 
+/// The size of the pieces in which a long text is written.
+const CHUNK: usize = 64 * 1024;
+
 /// What a command writes besides text.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Own {
@@ -173,7 +207,7 @@ impl<'a> PlainWriter<'a> {
     }
 
     fn put(&mut self, text: &str) -> io::Result<()> {
-        let mut out = String::with_capacity(text.len());
+        let mut out = String::with_capacity(text.len().min(2 * CHUNK));
         let mut rest = text;
         if self.own.styles {
             let (back, after) = rest.split_at(way_back(rest));
@@ -186,6 +220,10 @@ impl<'a> PlainWriter<'a> {
             }
             self.put_line(&mut out, line);
             self.at_start = line.ends_with('\n');
+            if out.len() >= CHUNK {
+                self.inner.write_all(out.as_bytes())?;
+                out.clear();
+            }
         }
         self.inner.write_all(out.as_bytes())
     }
@@ -210,6 +248,13 @@ impl<'a> PlainWriter<'a> {
 
 impl io::Write for PlainWriter<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        // A report of 10,000 nodes is 8 MB: it is not copied where all of it is text.
+        if self.partial.is_empty()
+            && let Ok(text) = std::str::from_utf8(bytes)
+        {
+            self.put(text)?;
+            return Ok(bytes.len());
+        }
         let mut all = std::mem::take(&mut self.partial);
         all.extend_from_slice(bytes);
         let mut text = String::with_capacity(all.len());
@@ -320,6 +365,45 @@ mod tests {
         let mut lines = Lines::new();
         writeln!(lines, "\nnot done").unwrap();
         assert_eq!(lines.into_string(), "\nnot done\n");
+    }
+
+    #[test]
+    fn a_text_is_escaped_as_character_by_character() {
+        let parts = ["", "a", "ä\n", "\u{1b}", "\u{202e}x", "\t ~", "\u{e0041}", "\u{7f}\n"];
+        let slow = |text: &str| -> String {
+            let escaped = |c: char| match is_hostile(c) && c != '\n' {
+                true => c
+                    .encode_utf16(&mut [0; 2])
+                    .iter()
+                    .map(|unit| format!("\\u{unit:04x}"))
+                    .collect(),
+                false => c.to_string(),
+            };
+            text.chars().map(escaped).collect()
+        };
+        for first in parts {
+            for second in parts {
+                for third in parts {
+                    let text = [first, second, third].concat();
+                    assert_eq!(json(&text), slow(&text), "{text:?}");
+                    let mut written = Vec::new();
+                    let value = [first, second, third];
+                    serde_json::to_writer(JsonWriter(&mut written), &value).unwrap();
+                    let whole = serde_json::to_string(&value).unwrap();
+                    assert_eq!(String::from_utf8(written).unwrap(), slow(&whole));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_long_text_in_pieces_is_the_same_text() {
+        let line = "<3>name \u{202e}\u{e9}\n";
+        let whole = line.repeat(3 * CHUNK / line.len());
+        let text = written(Own::default(), |out| {
+            out.write_all(whole.as_bytes()).unwrap()
+        });
+        assert!(text == whole.replace("<3>", " <3>").replace('\u{202e}', "\\u202e"));
     }
 
     #[test]

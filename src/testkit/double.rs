@@ -10,6 +10,8 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 use std::time::Duration;
 
+use flate2::Compression;
+use flate2::write::GzEncoder;
 use serde_json::Value;
 
 /// What happens to a request.
@@ -26,6 +28,11 @@ pub enum Reply {
         status: u16,
         body: String,
         bytes: usize,
+    },
+    /// A whole answer whose body is not text.
+    Bytes {
+        headers: Vec<(String, String)>,
+        body: Vec<u8>,
     },
     /// Nothing at all, for as long as the double lives.
     Stall,
@@ -67,6 +74,18 @@ impl Reply {
             status,
             headers: Vec::new(),
             body: body.to_owned(),
+        }
+    }
+
+    /// An answer with the status 200 that a proxy has compressed, where `spoil` may change the compressed bytes.
+    pub fn gzip(body: &str, spoil: impl FnOnce(&mut Vec<u8>)) -> Reply {
+        let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
+        encoder.write_all(body.as_bytes()).unwrap();
+        let mut body = encoder.finish().unwrap();
+        spoil(&mut body);
+        Reply::Bytes {
+            headers: vec![("Content-Encoding".to_owned(), "gzip".to_owned())],
+            body,
         }
     }
 
@@ -315,6 +334,7 @@ impl Shared {
                 body,
                 bytes,
             } => (status, Vec::new(), body, bytes),
+            Reply::Bytes { headers, body } => return send(stream, 200, headers, &body, usize::MAX),
             Reply::Stall | Reply::Reset => return Ok(()),
         };
         // The captured addresses are those of the control plane's services; all of them are played here.
@@ -323,16 +343,26 @@ impl Shared {
             .fold(body, |body, port| {
                 body.replace(&format!("http://127.0.0.1:{port}"), &self.base)
             });
-        let mut head = format!("HTTP/1.1 {status} X\r\nContent-Length: {}\r\n", body.len());
-        for (name, value) in headers {
-            head.push_str(&format!("{name}: {value}\r\n"));
-        }
-        head.push_str("Connection: close\r\n\r\n");
-        stream.write_all(head.as_bytes())?;
-        let body = body.as_bytes();
-        stream.write_all(&body[..bytes.min(body.len())])?;
-        stream.flush()
+        send(stream, status, headers, body.as_bytes(), bytes)
     }
+}
+
+/// Sends an answer, and of its body only so many bytes.
+fn send(
+    stream: &mut impl Write,
+    status: u16,
+    headers: Vec<(String, String)>,
+    body: &[u8],
+    bytes: usize,
+) -> io::Result<()> {
+    let mut head = format!("HTTP/1.1 {status} X\r\nContent-Length: {}\r\n", body.len());
+    for (name, value) in headers {
+        head.push_str(&format!("{name}: {value}\r\n"));
+    }
+    head.push_str("Connection: close\r\n\r\n");
+    stream.write_all(head.as_bytes())?;
+    stream.write_all(&body[..bytes.min(body.len())])?;
+    stream.flush()
 }
 
 /// Reads without taking away.

@@ -40,6 +40,8 @@ pub mod new_file {
     pub const WORLD: &str = "world.json.new-";
     /// A cloud's token.
     pub const CLOUD_TOKEN: &str = ".token-";
+    /// What names stand for in a cloud.
+    pub const LOOKUPS: &str = ".lookups-";
     /// Which notices were sent.
     pub const NOTICES: &str = "notices.json.new-";
     /// Keys that sign servers.
@@ -49,10 +51,11 @@ pub mod new_file {
     /// When the next pass is due.
     pub const WAKE: &str = "wake.json.new-";
 
-    pub(super) const ALL: [&str; 7] = [
+    pub(super) const ALL: [&str; 8] = [
         STATE,
         WORLD,
         CLOUD_TOKEN,
+        LOOKUPS,
         NOTICES,
         SIGNING_KEY,
         PAGE_TOKEN,

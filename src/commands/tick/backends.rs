@@ -11,8 +11,8 @@ use openstack::{self, OpenStackCloud};
 use scaling::signing::SigningKeys;
 use userdata::node::NodeUserData;
 
-/// Returns the backends of the configuration, without a query yet. Tokens of clouds are kept in `token_folder`, if given (a dry
-/// run writes nothing), and matches in `matches`. New servers are signed with `keys`.
+/// Returns the backends of the configuration, without a query yet. Tokens of clouds and look-ups are kept in
+/// `token_folder`, if given (a dry run writes nothing), and matches in `matches`. New servers are signed with `keys`.
 ///
 /// # Errors
 /// The `cacert` of a cloud cannot be used.
@@ -48,7 +48,10 @@ pub fn real<'a>(
         )?;
         let cloud = cloud
             .joining(policy.condor_host.as_deref())
-            .signing(keys.clone());
+            .signing(keys.clone())
+            .keeping_lookups(
+                token_folder.map(|folder| openstack::lookups_file(folder, &settings.name)),
+            );
         clouds.push(Box::new(
             cloud.finding_floating_ips(policy.purge_floating_ips),
         ));

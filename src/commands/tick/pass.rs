@@ -33,7 +33,7 @@ pub struct Pass {
     pub next: State,
     /// How it ended.
     pub exit: Exit,
-    /// The report for people.
+    /// The report for people; empty where it is not printed.
     pub text: String,
     /// The report for programs.
     pub snapshot: TickReport,
@@ -121,7 +121,9 @@ impl Passes<'_> {
         let drained = has_drained.then_some(plan::NEXT_DRAIN_LOOK);
         Ok(Pass {
             exit: report.exit(),
-            text: report::text(&snapshot, self.text),
+            text: self.text.map_or_else(String::new, |options| {
+                report::text(&snapshot, options)
+            }),
             snapshot,
             has_drained,
             look_again: [plan.look_again, drained].into_iter().flatten().min(),

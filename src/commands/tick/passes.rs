@@ -33,7 +33,8 @@ pub struct Passes<'a> {
     /// False in a dry run.
     pub acting: bool,
     pub deadline: Deadline,
-    pub text: report::TextOptions,
+    /// How the report for people is written; `None`: it is not printed.
+    pub text: Option<report::TextOptions>,
 }
 
 /// All passes of a tick.

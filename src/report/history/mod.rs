@@ -5,6 +5,7 @@
 //! Every user can read the folder, so that a page can run as a user of its own. Reports contain no secrets.
 
 pub mod life;
+mod previous;
 mod read;
 mod record;
 mod rollup;
@@ -20,6 +21,7 @@ mod tests;
 
 use std::path::{Path, PathBuf};
 
+pub use previous::{Previous, PreviousNode};
 pub use read::{Day, UnreadDay, days, last, parse};
 pub use record::{CloudCounts, CostCounts, Event, GroupCounts, Record, VERSION, limits, owners};
 pub use rollup::{Steps, first_tick, steps};

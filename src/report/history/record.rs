@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use super::{Previous, PreviousNode};
 use crate::names::{Named, ReasonName};
 use crate::tick_report::{
     ActionReport, JobGroupReport, NodeReport, Queue, ReasonReport, TickReport, exists,
@@ -240,7 +241,7 @@ impl Event {
 
 impl Record {
     /// What a tick adds to the history, after the last one that is known.
-    pub fn of(now: &TickReport, before: Option<&TickReport>) -> Record {
+    pub fn of(now: &TickReport, before: Option<&Previous>) -> Record {
         let mut nodes: BTreeMap<Named<PhaseName>, u64> = BTreeMap::new();
         let mut clouds: BTreeMap<CloudName, CloudCounts> = BTreeMap::new();
         for cloud in &now.clouds {
@@ -332,8 +333,8 @@ pub fn limits(now: &TickReport) -> BTreeMap<String, u64> {
 }
 
 /// Nodes to which something happened, and those that are not what they were at the last tick.
-fn events(now: &TickReport, before: Option<&TickReport>) -> Vec<Event> {
-    let known: BTreeMap<&str, &NodeReport> = before
+fn events(now: &TickReport, before: Option<&Previous>) -> Vec<Event> {
+    let known: BTreeMap<&str, &PreviousNode> = before
         .iter()
         .flat_map(|before| &before.nodes)
         .map(|node| (node.node.as_str(), node))
@@ -344,7 +345,7 @@ fn events(now: &TickReport, before: Option<&TickReport>) -> Vec<Event> {
         let same = was.is_some_and(|was| {
             was.phase == node.phase
                 && was.decision == node.decision
-                && was.why.reason == node.why.reason
+                && was.reason == node.why.reason
         });
         let changed =
             was.is_none_or(|was| was.phase != node.phase || was.requests != node.requests);

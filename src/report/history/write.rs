@@ -1,7 +1,7 @@
 //! Adds a tick to the history.
 
 use std::fs::{self, File, OpenOptions, Permissions};
-use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::io::{self, BufWriter, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
@@ -10,9 +10,9 @@ use jiff::tz::TimeZone;
 use jiff::{Span, Timestamp};
 use rustix::fs::OFlags;
 
-use super::{DAY, Day, LAST, Record, STEPS, folder, read, rollup};
+use super::{DAY, Day, LAST, Previous, Record, STEPS, folder, read, rollup};
 use crate::TickReport;
-use system::plain;
+use system::plain::{self, JsonWriter};
 
 /// What the name of the last tick's file begins with while it is written.
 const NEW: &str = "last.json.new-";
@@ -35,7 +35,7 @@ pub fn write(state_directory: &Path, now: &mut TickReport, keep_days: u64) -> io
         .open(&folder)?;
     opened.set_permissions(Permissions::from_mode(0o755))?;
     // Of what cannot be read nothing is known.
-    let before = read::last(&folder).unwrap_or_default();
+    let before = Previous::load(&folder).unwrap_or_default();
     now.keep_since(before.as_ref());
     let days = read::days(&folder)?;
     if keep_days > 0 {
@@ -62,7 +62,7 @@ fn day(at: Timestamp) -> Date {
 
 /// Adds whole lines of JSON to a file.
 pub(super) fn append(path: &Path, lines: String) -> io::Result<()> {
-    let mut lines = plain::json(lines).into_bytes();
+    let mut lines = plain::json(&lines).into_owned().into_bytes();
     let mut file = OpenOptions::new()
         .read(true)
         .append(true)
@@ -90,11 +90,15 @@ fn torn(file: &mut File) -> io::Result<bool> {
 }
 
 fn replace(folder: &Path, now: &TickReport) -> io::Result<()> {
-    let mut file = tempfile::Builder::new()
+    let file = tempfile::Builder::new()
         .prefix(NEW)
         .permissions(Permissions::from_mode(0o644))
         .tempfile_in(folder)?;
-    file.write_all(plain::json(serde_json::to_string(now)?).as_bytes())?;
+    // 5 MB with 10,000 nodes.
+    let mut writer = BufWriter::new(file.as_file());
+    serde_json::to_writer(JsonWriter(&mut writer), now)?;
+    writer.flush()?;
+    drop(writer);
     // It is not asked for by its umask, but set.
     file.as_file()
         .set_permissions(Permissions::from_mode(0o644))?;

@@ -42,5 +42,5 @@ pub fn json(snapshot: &TickReport, notices: &[Notice<'_>]) -> String {
         notices,
     };
     // Strings, numbers and times: always JSON.
-    plain::json(serde_json::to_string(&message).unwrap_or_default())
+    plain::json(&serde_json::to_string(&message).unwrap_or_default()).into_owned()
 }

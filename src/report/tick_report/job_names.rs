@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{JobGroupReport, NodeReport, TickReport};
+use crate::history::Previous;
 use scaling::job_names::{JobId, NAMED_MAX, PoolJobs, group_id};
 use scaling::limits::Limit;
 use scaling::observation::{Demand, Observed, PoolView};
@@ -150,7 +151,7 @@ impl NodeReport {
 
 impl TickReport {
     /// Sets the time since which each job group has had its reasons: that of the report before, if these are equal.
-    pub fn keep_since(&mut self, before: Option<&TickReport>) {
+    pub fn keep_since(&mut self, before: Option<&Previous>) {
         let before = before.iter().flat_map(|before| &before.groups);
         let before: BTreeMap<&str, &JobGroupReport> =
             before.map(|group| (group.id.as_str(), group)).collect();

@@ -70,8 +70,24 @@ impl NodeReport {
     }
 }
 
-impl From<&NodeEntry> for NodeReport {
-    fn from(line: &NodeEntry) -> NodeReport {
+/// The nodes of a plan. Most nodes of a large pool have one of few reasons, often that of the node before: it is worded once.
+pub(super) fn reports(lines: &[NodeEntry]) -> Vec<NodeReport> {
+    let mut nodes: Vec<NodeReport> = Vec::with_capacity(lines.len());
+    let mut before: Option<&NodeEntry> = None;
+    for line in lines {
+        let same = before.filter(|before| before.why == line.why);
+        let why = match (same, nodes.last()) {
+            (Some(_), Some(node)) => node.why.clone(),
+            _ => ReasonReport::from(&line.why),
+        };
+        nodes.push(NodeReport::new(line, why));
+        before = Some(line);
+    }
+    nodes
+}
+
+impl NodeReport {
+    fn new(line: &NodeEntry, why: ReasonReport) -> NodeReport {
         NodeReport {
             node: line.node.0.clone(),
             name: line.name.clone(),
@@ -84,7 +100,7 @@ impl From<&NodeEntry> for NodeReport {
             phase: line.phase.into(),
             requests: line.requests.clone(),
             decision: line.decision.into(),
-            why: ReasonReport::from(&line.why),
+            why,
         }
     }
 }
