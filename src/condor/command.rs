@@ -148,6 +148,9 @@ impl Tools {
                 .args(call.args.iter().map(OsStr::new))
                 // Its messages are judged by their English text.
                 .env("LC_ALL", "C")
+                // condor_q gives up after 20 s by default, which a schedd with a million jobs exceeds. The limit of the
+                // call is the one that counts.
+                .env("_CONDOR_Q_QUERY_TIMEOUT", (limit.as_secs() + 1).to_string())
                 .envs(self.variables.iter().map(|(name, value)| (name, value))),
             call.stdin.as_bytes().to_vec(),
             self.bounds,
@@ -393,6 +396,14 @@ mod tests {
     fn lives(pid: &str) -> bool {
         fs::read_to_string(format!("/proc/{pid}/stat"))
             .is_ok_and(|stat| !stat.rsplit_once(") ").unwrap().1.starts_with('Z'))
+    }
+
+    #[test]
+    fn a_query_of_the_queue_may_take_as_long_as_the_call() {
+        let script = r#"printf '%s' "$_CONDOR_Q_QUERY_TIMEOUT""#;
+        assert_eq!(run(script, Duration::from_secs(90)).unwrap(), "60\n");
+        assert_eq!(run(script, Duration::from_secs(45)).unwrap(), "46\n");
+        assert_eq!(run(script, Duration::from_millis(900)).unwrap(), "1\n");
     }
 
     #[test]

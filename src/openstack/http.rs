@@ -428,9 +428,7 @@ fn failed(error: ureq::Error, call: &Arc<Call>, host: &str) -> Error {
             why: format!("it is larger than {limit} bytes"),
         },
         // A connection that ended early does the same.
-        ureq::Error::Decompress(coding, error)
-            if error.kind() == io::ErrorKind::UnexpectedEof =>
-        {
+        ureq::Error::Decompress(coding, error) if error.kind() == io::ErrorKind::UnexpectedEof => {
             Error::NoAnswer {
                 call,
                 why: format!("its {coding} is cut off"),

@@ -13,8 +13,8 @@ use log::{info, warn};
 
 use self::items::Items;
 use self::lookups::Lookups;
-use self::resolve::CreateIds;
 use self::owned_image::OwnedImage;
+use self::resolve::CreateIds;
 use scaling::action::{CloudAction, Done, Failure, Intent};
 use scaling::console::{self, ConsoleExcerpt};
 use scaling::observation::{
@@ -230,7 +230,10 @@ impl<'c> OpenStackCloud<'c> {
             .filter_map(|record| self.recognise(record, now))
             .collect();
         // Some faults of a lookup that is no longer right show after the create.
-        if owned.iter().any(|server| server.record().status == ServerStatus::Error) {
+        if owned
+            .iter()
+            .any(|server| server.record().status == ServerStatus::Error)
+        {
             self.forget_lookups(self.lookups.mark());
         }
         let leftovers = match look {

@@ -357,7 +357,9 @@ mod tests {
     fn known(lookups: &Lookups) -> [bool; 4] {
         [
             lookups.flavors() == Some(vec![flavor()]),
-            lookups.attachments().is_some_and(|kept| kept.networks == ["n1"]),
+            lookups
+                .attachments()
+                .is_some_and(|kept| kept.networks == ["n1"]),
             lookups.server_group().as_deref() == Some("s1"),
             lookups.has_image("i1"),
         ]
@@ -406,9 +408,13 @@ mod tests {
     fn a_damaged_entry_costs_itself_and_a_damaged_file_all() {
         let folder = tempfile::tempdir().unwrap();
         let (file, _) = filled(folder.path());
-        let whole: serde_json::Value =
-            serde_json::from_slice(&fs::read(&file).unwrap()).unwrap();
-        for (field, at) in [("flavors", 0), ("attachments", 1), ("server_group", 2), ("images", 3)] {
+        let whole: serde_json::Value = serde_json::from_slice(&fs::read(&file).unwrap()).unwrap();
+        for (field, at) in [
+            ("flavors", 0),
+            ("attachments", 1),
+            ("server_group", 2),
+            ("images", 3),
+        ] {
             for odd in [serde_json::json!(7), serde_json::json!({"at": "never"})] {
                 let mut damaged = whole.clone();
                 damaged[field] = odd;
@@ -419,8 +425,9 @@ mod tests {
             }
         }
         let huge = " ".repeat(300_000) + &whole.to_string();
-        let images: BTreeMap<String, Timestamp> =
-            (0..100).map(|n| (format!("i{n}"), compute::local_now())).collect();
+        let images: BTreeMap<String, Timestamp> = (0..100)
+            .map(|n| (format!("i{n}"), compute::local_now()))
+            .collect();
         let mut many = whole;
         many["images"] = serde_json::json!(images);
         for text in ["", "{", "[]", "null", "\0\u{fffd}", &huge] {

@@ -511,8 +511,19 @@ mod tests {
             "addresses": {"net": [{"addr": "10.0.0.1", "version": 4}]}, "flavor": {"id": "1"},
         });
         let values = [
-            json!(null), json!(""), json!("UNKNOWN"), json!("BANANA"), json!("deleting"), json!(7), json!([]), json!([1]),
-            json!({}), json!({"a": "b"}), json!({"a": 1}), json!({"ehos_role": 1}), json!({"net": [{"addr": 1}]}),
+            json!(null),
+            json!(""),
+            json!("UNKNOWN"),
+            json!("BANANA"),
+            json!("deleting"),
+            json!(7),
+            json!([]),
+            json!([1]),
+            json!({}),
+            json!({"a": "b"}),
+            json!({"a": 1}),
+            json!({"ehos_role": 1}),
+            json!({"net": [{"addr": 1}]}),
             json!("2026-11-22T10:30:16Z"),
         ];
         let mut texts = vec![whole.to_string(), "[]".to_owned(), "7".to_owned()];

@@ -369,7 +369,16 @@ mod tests {
 
     #[test]
     fn a_text_is_escaped_as_character_by_character() {
-        let parts = ["", "a", "ä\n", "\u{1b}", "\u{202e}x", "\t ~", "\u{e0041}", "\u{7f}\n"];
+        let parts = [
+            "",
+            "a",
+            "ä\n",
+            "\u{1b}",
+            "\u{202e}x",
+            "\t ~",
+            "\u{e0041}",
+            "\u{7f}\n",
+        ];
         let slow = |text: &str| -> String {
             let escaped = |c: char| match is_hostile(c) && c != '\n' {
                 true => c

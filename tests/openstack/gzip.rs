@@ -59,7 +59,11 @@ fn damaged_gzip_is_named_and_is_no_answer() {
     for spoil in spoils {
         let double = Double::start(vec![
             login(),
-            always("GET", "/v2.1/limits", Reply::gzip(&limits(), |bytes| spoil(bytes))),
+            always(
+                "GET",
+                "/v2.1/limits",
+                Reply::gzip(&limits(), |bytes| spoil(bytes)),
+            ),
         ]);
         let settings = settings(double.url());
         let error = compute::quota(&session(&settings), soon()).unwrap_err();
@@ -82,7 +86,10 @@ fn gzip_is_bounded_by_what_it_unpacks_to() {
     });
     let (double, result) = quota_after(bomb);
     let error = result.unwrap_err().to_string();
-    assert!(error.contains("it is larger than 16777216 bytes"), "{error}");
+    assert!(
+        error.contains("it is larger than 16777216 bytes"),
+        "{error}"
+    );
     assert_eq!(double.count("GET", "/v2.1/limits"), 1);
 }
 

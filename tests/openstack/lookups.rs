@@ -28,7 +28,13 @@ fn create(settings: &CloudSettings, folder: &Path) -> Result<Done, Failure> {
 
 fn double(changes: Vec<Line>) -> Double {
     let created = always("POST", CREATE, Reply::fixture("server-create"));
-    Double::start(changes.into_iter().chain(lookups()).chain([created]).collect())
+    Double::start(
+        changes
+            .into_iter()
+            .chain(lookups())
+            .chain([created])
+            .collect(),
+    )
 }
 
 /// Requests other than those for tokens, creates and images by their name.
@@ -39,7 +45,10 @@ fn asked(double: &Double) -> usize {
             .iter()
             .any(|start| target.starts_with(start))
     };
-    received.iter().filter(|request| is_lookup(&request.target)).count()
+    received
+        .iter()
+        .filter(|request| is_lookup(&request.target))
+        .count()
 }
 
 #[test]
@@ -53,7 +62,11 @@ fn creates_of_later_ticks_look_up_only_the_image_by_its_name() {
     // Flavors are kept where all that are configured are found: m1.gone is not.
     assert_eq!(asked(&double) - first, 1);
     assert_eq!(double.count("GET", "/v2/images?name="), 2);
-    let bodies: Vec<_> = double.received().into_iter().filter(|r| r.target == CREATE).collect();
+    let bodies: Vec<_> = double
+        .received()
+        .into_iter()
+        .filter(|r| r.target == CREATE)
+        .collect();
     assert_eq!(bodies[0].json(), bodies[1].json());
 }
 
@@ -76,7 +89,11 @@ fn a_create_that_is_refused_for_a_kept_id_looks_it_up_again() {
     let done = create(&settings, folder.path()).unwrap();
     let server_id = SERVER_ID.to_owned();
     assert_eq!(done, Done::Created { server_id });
-    let creates: Vec<_> = double.received().into_iter().filter(|r| r.target == CREATE).collect();
+    let creates: Vec<_> = double
+        .received()
+        .into_iter()
+        .filter(|r| r.target == CREATE)
+        .collect();
     let networks: Vec<_> = creates
         .iter()
         .map(|create| create.json()["server"]["networks"][0]["uuid"].clone())
@@ -94,7 +111,10 @@ fn what_this_tick_looked_up_is_not_asked_for_again_after_a_refusal() {
     let (double, folder) = (double(vec![refused]), tempfile::tempdir().unwrap());
     let settings = settings(double.url());
     let failure = create(&settings, folder.path()).unwrap_err();
-    assert!(matches!(failure.kind, FailureKind::Refused(_)), "{failure:?}");
+    assert!(
+        matches!(failure.kind, FailureKind::Refused(_)),
+        "{failure:?}"
+    );
     assert_eq!(double.count("POST", CREATE), 1);
     // Kept for the next tick, whose create is refused twice: with them, and with those that it finds itself.
     create(&settings, folder.path()).unwrap_err();
@@ -107,7 +127,11 @@ fn a_full_quota_forgets_nothing() {
     let settings = settings(double.url());
     create(&settings, folder.path()).unwrap();
     let before = double.count("GET", NETWORKS);
-    let mut script = vec![always("POST", CREATE, Reply::fixture("server-create-quota-instances"))];
+    let mut script = vec![always(
+        "POST",
+        CREATE,
+        Reply::fixture("server-create-quota-instances"),
+    )];
     script.extend(lookups());
     double.play(script);
     create(&settings, folder.path()).unwrap_err();
@@ -128,7 +152,10 @@ fn flavors_are_asked_for_once_where_all_are_found() {
     let mut settings = settings(double.url());
     let look = |settings: &CloudSettings| {
         let cloud = tick(settings, folder.path());
-        cloud.observe(&LeftoverQuery::default(), soon()).unwrap().flavors
+        cloud
+            .observe(&LeftoverQuery::default(), soon())
+            .unwrap()
+            .flavors
     };
     // m1.gone is not there, and may come.
     for asked in 1..=2 {
@@ -156,14 +183,20 @@ fn an_image_is_kept_by_its_id() {
     let path = format!("/v2/images/{IMAGE_ID}");
     let (double, folder) = (double(vec![]), tempfile::tempdir().unwrap());
     let mut script = lookups();
-    script.push(always("GET", &path, Reply::status(200, &list["images"][0].to_string())));
+    script.push(always(
+        "GET",
+        &path,
+        Reply::status(200, &list["images"][0].to_string()),
+    ));
     script.push(always("POST", CREATE, Reply::fixture("server-create")));
     double.play(script);
     let settings = settings(double.url());
     for _ in 0..2 {
         let mut intent = intent();
         intent.image = IMAGE_ID.to_owned();
-        tick(&settings, folder.path()).perform(&CloudAction::Create(intent), soon()).unwrap();
+        tick(&settings, folder.path())
+            .perform(&CloudAction::Create(intent), soon())
+            .unwrap();
     }
     assert_eq!(double.count("GET", &path), 1);
     // Another image of the configuration is looked up at once.
@@ -178,22 +211,31 @@ fn a_server_in_error_ends_what_an_earlier_tick_found() {
     create(&settings, folder.path()).unwrap();
     let file = openstack::lookups_file(folder.path(), "lab");
     assert!(file.exists());
-    let broken = Reply::fixture("servers-page-1")
-        .replace("\"ACTIVE\"", "\"ERROR\"");
+    let broken = Reply::fixture("servers-page-1").replace("\"ACTIVE\"", "\"ERROR\"");
     let Reply::Answer { body, .. } = broken else {
         unreachable!()
     };
     let mut list: serde_json::Value = serde_json::from_str(&body).unwrap();
     list.as_object_mut().unwrap().remove("servers_links");
     list["servers"][0]["metadata"] = json!(scaling::observation::execute_metadata(
-        "pool-1", &super::NodeId("n-1".to_owned()), "m1.small", "GOLD CentOS 7"));
+        "pool-1",
+        &super::NodeId("n-1".to_owned()),
+        "m1.small",
+        "GOLD CentOS 7"
+    ));
     let mut script = vec![
         login(),
-        always("GET", "/v2.1/servers/detail", Reply::status(200, &list.to_string())),
+        always(
+            "GET",
+            "/v2.1/servers/detail",
+            Reply::status(200, &list.to_string()),
+        ),
         always("GET", "/v2.1/limits", Reply::fixture("nova-limits")),
     ];
     script.extend(lookups());
     double.play(script);
-    tick(&settings, folder.path()).observe(&LeftoverQuery::default(), soon()).unwrap();
+    tick(&settings, folder.path())
+        .observe(&LeftoverQuery::default(), soon())
+        .unwrap();
     assert!(!file.exists());
 }

@@ -121,9 +121,9 @@ impl Passes<'_> {
         let drained = has_drained.then_some(plan::NEXT_DRAIN_LOOK);
         Ok(Pass {
             exit: report.exit(),
-            text: self.text.map_or_else(String::new, |options| {
-                report::text(&snapshot, options)
-            }),
+            text: self
+                .text
+                .map_or_else(String::new, |options| report::text(&snapshot, options)),
             snapshot,
             has_drained,
             look_again: [plan.look_again, drained].into_iter().flatten().min(),
