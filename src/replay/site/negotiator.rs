@@ -4,8 +4,11 @@
 //! submission; of the nodes that fit the one with the least free cores (the fullest), or with the most.
 //! Source: HTCondor manual, "Negotiation" and NEGOTIATOR_PRE_JOB_RANK.
 
+use std::collections::BTreeSet;
+
 use super::{NodeNumber, Site};
 use crate::workload::Seconds;
+use scaling::observation::Resources;
 
 /// The state of the negotiator.
 #[derive(Debug, Clone, Copy, Default)]
@@ -27,14 +30,15 @@ impl Site<'_> {
             is_asked: false,
         };
         let owners = self.owners_by_priority();
+        let mut room = Room::of(self);
         if owners.len() > 1 {
             let shares = self.shares(&owners);
             for ((_, classes), share) in owners.iter().zip(shares) {
-                self.start_jobs_of(classes, share);
+                self.start_jobs_of(classes, share, &mut room);
             }
         }
         for (_, classes) in &owners {
-            self.start_jobs_of(classes, u64::MAX);
+            self.start_jobs_of(classes, u64::MAX, &mut room);
         }
         // Waiting jobs that found no room change nothing in the next cycle.
         self.changes += 1;
@@ -77,13 +81,13 @@ impl Site<'_> {
     }
 
     /// Starts jobs of these classes, the longest waiting first, on at most so many cores.
-    fn start_jobs_of(&mut self, classes: &[u32], mut cores: u64) {
+    fn start_jobs_of(&mut self, classes: &[u32], mut cores: u64, room: &mut Room) {
         let mut open = classes.to_vec();
         open.retain(|class| self.queue.first(*class).is_some());
         while let Some(class) = self.longest_waiting(&open) {
             let request = self.queue.request(class);
             let place = (request.cpus <= cores)
-                .then(|| self.best_node(&request))
+                .then(|| self.best_node(&request, room))
                 .flatten();
             let Some(number) = place else {
                 open.retain(|there| *there != class);
@@ -91,7 +95,10 @@ impl Site<'_> {
             };
             cores -= request.cpus;
             if let Some(job) = self.queue.pop(class) {
+                let before = self.nodes.get(&number).map_or(0, |node| node.free.cpus);
                 self.start(number, job, self.now);
+                let after = self.nodes.get(&number).map_or(0, |node| node.free.cpus);
+                room.moves(number, before, after);
             }
         }
     }
@@ -104,16 +111,56 @@ impl Site<'_> {
             .map(|(_, class)| class)
     }
 
-    /// The node for a request: the fullest that has room, or the emptiest.
-    fn best_node(&self, request: &scaling::observation::Resources) -> Option<NodeNumber> {
-        let takes = self.nodes.iter().filter(|(_, node)| node.takes(request));
+    /// The node for a request: the fullest that has room, or the emptiest; of equal ones the oldest.
+    fn best_node(&self, request: &Resources, room: &Room) -> Option<NodeNumber> {
+        let takes = |number: &NodeNumber| {
+            let node = self.nodes.get(number);
+            node.is_some_and(|node| node.takes(request))
+        };
         if self.model.breadth_first {
-            return takes
-                .max_by_key(|(number, node)| (node.free.cpus, std::cmp::Reverse(**number)))
-                .map(|(number, _)| *number);
+            room.emptiest_first(request.cpus).find(takes)
+        } else {
+            room.fullest_first(request.cpus).find(takes)
         }
-        takes
-            .min_by_key(|(number, node)| (node.free.cpus, **number))
-            .map(|(number, _)| *number)
+    }
+}
+
+/// The nodes that take jobs, by their free cores: a search through all nodes for each job takes jobs × nodes steps.
+struct Room(BTreeSet<(u64, NodeNumber)>);
+
+impl Room {
+    fn of(site: &Site<'_>) -> Room {
+        let nodes = site.nodes.iter();
+        let open = nodes.filter(|(_, node)| node.has_joined() && !node.draining);
+        Room(
+            open.map(|(number, node)| (node.free.cpus, *number))
+                .collect(),
+        )
+    }
+
+    fn moves(&mut self, number: NodeNumber, before: u64, after: u64) {
+        self.0.remove(&(before, number));
+        self.0.insert((after, number));
+    }
+
+    fn fullest_first(&self, cpus: u64) -> impl Iterator<Item = NodeNumber> {
+        self.0.range((cpus, 0)..).map(|(_, number)| *number)
+    }
+
+    fn emptiest_first(&self, cpus: u64) -> impl Iterator<Item = NodeNumber> {
+        let mut below = self.0.range(..).next_back().map(|(free, _)| *free);
+        let levels = std::iter::from_fn(move || {
+            let level = below.filter(|level| *level >= cpus)?;
+            below = self
+                .0
+                .range(..(level, 0))
+                .next_back()
+                .map(|(free, _)| *free);
+            Some(level)
+        });
+        levels.flat_map(|level| {
+            let same = self.0.range((level, 0)..=(level, NodeNumber::MAX));
+            same.map(|(_, number)| *number)
+        })
     }
 }
