@@ -167,7 +167,7 @@ fn analyze(arguments: &[&str], units: &[PathBuf]) -> Option<Output> {
 
 /// The units as an installation of this build has them, with an instance of each that is one for several pools.
 fn installed(folder: &Path) -> Vec<PathBuf> {
-    let program = env!("CARGO_BIN_EXE_ehos");
+    let program = testkit::program!();
     let names = all().into_iter();
     let copied = names.map(|name| {
         let file = folder.join(&name);
@@ -222,7 +222,7 @@ fn what_is_installed_has_every_unit() {
     let status = Command::new(folder().with_file_name("scripts").join("install"))
         .arg("--destdir")
         .arg(root.path())
-        .args(["--binary", env!("CARGO_BIN_EXE_ehos")])
+        .args(["--binary", testkit::program!()])
         .output()
         .unwrap();
     assert!(status.status.success(), "{status:?}");

@@ -10,8 +10,6 @@ use std::thread;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
-const EHOS: &str = env!("CARGO_BIN_EXE_ehos");
-
 /// A state directory.
 pub struct Site {
     dir: tempfile::TempDir,
@@ -47,7 +45,7 @@ impl Site {
     /// A tick of the demo.
     pub fn tick(&self) {
         let demo = Path::new(env!("CARGO_MANIFEST_DIR")).join("configs/demo.yaml");
-        let done = Command::new(EHOS)
+        let done = Command::new(testkit::program!())
             .args(["tick", "--config"])
             .arg(demo)
             .arg("--state-dir")
@@ -85,7 +83,7 @@ impl Site {
     /// Writes the page into one file.
     pub fn once(&self) -> PathBuf {
         let file = self.path().join("page.html");
-        let done = Command::new(EHOS)
+        let done = Command::new(testkit::program!())
             .args(["frontend", "--once"])
             .arg(&file)
             .arg("--state-dir")
@@ -121,7 +119,7 @@ impl Server {
     }
 
     fn with(site: &Site, options: &[&str]) -> Server {
-        let mut child = Command::new(EHOS)
+        let mut child = Command::new(testkit::program!())
             .arg("frontend")
             .args(options)
             .arg("--state-dir")

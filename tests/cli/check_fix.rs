@@ -67,7 +67,7 @@ fn mode(path: &Path) -> u32 {
 fn at_a_terminal(site: &Site, answer: &str) -> Run {
     let command = format!(
         "{} check --fix --config {} --state-dir {}",
-        env!("CARGO_BIN_EXE_ehos"),
+        testkit::program!(),
         site.config().display(),
         site.state().display()
     );

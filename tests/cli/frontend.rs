@@ -73,7 +73,7 @@ impl Server {
         let state = site.state();
         let words = [
             &[
-                env!("CARGO_BIN_EXE_ehos"),
+                testkit::program!(),
                 "frontend",
                 "--listen",
                 "127.0.0.1:0",
@@ -563,7 +563,7 @@ fn a_port_that_is_taken_and_one_that_all_can_reach() {
         .warns("give an address of this machine");
     let mut open = site
         .words(&[
-            env!("CARGO_BIN_EXE_ehos"),
+            testkit::program!(),
             "frontend",
             "--listen",
             "0.0.0.0:0",

@@ -519,7 +519,7 @@ fn ticks_go_on_beside_a_build() {
     let (double, site) = site([stall].into_iter().chain(well()).collect());
     let (config, state) = (site.config(), site.state());
     let words = [
-        env!("CARGO_BIN_EXE_ehos"),
+        testkit::program!(),
         "image",
         "build",
         "--base",

@@ -424,7 +424,7 @@ fn a_command_that_is_killed_at_any_call_loses_no_request_and_does_none_twice() {
             how,
         ];
         let mut all = trace.to_vec();
-        all.push(env!("CARGO_BIN_EXE_ehos"));
+        all.push(testkit::program!());
         all.extend(ehos.iter().map(String::as_str));
         site.finish(&mut site.words(&all))
     };

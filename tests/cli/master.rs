@@ -555,7 +555,7 @@ fn an_interrupt_says_what_stays_and_what_to_type() {
         let (config, state) = (site.config(), site.state());
         let template = repository().join("configs/master.yaml");
         let words = [
-            env!("CARGO_BIN_EXE_ehos"),
+            testkit::program!(),
             "master",
             "deploy",
             "--config",

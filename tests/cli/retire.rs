@@ -489,7 +489,7 @@ fn the_pool_id_is_the_only_yes() {
         .warns("no terminal to ask at: nothing changed; add --yes");
     retire(&site, &["-o", "json"]).exits(1).warns("add --yes");
     for (answer, code, deletes) in [("yes", 1, 0), ("pool-2", 1, 0), ("pool-1", 0, 4)] {
-        let binary = env!("CARGO_BIN_EXE_ehos");
+        let binary = testkit::program!();
         let command = format!("{binary} {}", words(&site, &[]).join(" "));
         let mut script = site.words(&["script", "-qec", &command, "/dev/null"]);
         let mut script = script
@@ -568,7 +568,7 @@ fn killed_at_every_point_at_which_it_sends_it_deletes_each_thing_once() {
     points.arm();
     let end = Instant::now() + Duration::from_secs(240);
     let mut runs = 0;
-    let binary = env!("CARGO_BIN_EXE_ehos").to_owned();
+    let binary = testkit::program!().to_owned();
     loop {
         become_what_was_done(&double);
         let words: Vec<String> = [vec![binary.clone()], words(&site, &["--yes"])].concat();

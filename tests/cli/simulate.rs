@@ -240,7 +240,7 @@ fn an_interrupted_sweep_prints_no_result_and_leaves_no_file() {
     let before = site.state_files();
     let values: Vec<String> = (0..5000).map(|value| format!("{}s", 30 + value)).collect();
     let sweep = format!("daemon.idle_timeout={}", values.join(","));
-    let words = [env!("CARGO_BIN_EXE_ehos"), "simulate", "--sweep", &sweep];
+    let words = [testkit::program!(), "simulate", "--sweep", &sweep];
     let mut child = site
         .words(&[&words[..], &JOBS].concat())
         .stdin(Stdio::null())

@@ -189,7 +189,7 @@ fn who_may_not_read_it_is_told_who_may() {
     open(site.path(), 0o755);
     open(&site.state(), 0o700);
     let binary = site.path().join("ehos");
-    fs::copy(env!("CARGO_BIN_EXE_ehos"), &binary).unwrap();
+    fs::copy(testkit::program!(), &binary).unwrap();
     for (command, arg) in [("status", "--utc"), ("explain", "node")] {
         let words = [
             "setpriv",
@@ -216,7 +216,7 @@ fn who_may_not_read_it_is_told_who_may() {
 fn watching_prints_each_new_tick_once() {
     let site = after(1);
     let state = site.state();
-    let mut watching = Command::new(env!("CARGO_BIN_EXE_ehos"))
+    let mut watching = Command::new(testkit::program!())
         .args(["status", "--utc", "--watch", "50ms", "--state-dir"])
         .arg(&state)
         .env_clear()

@@ -287,7 +287,7 @@ fn on_another_host_the_page_tells_of_the_last_tick() {
     let double = Double::start(cloud::script(vec![]));
     let site = waiting(&double, 2, "");
     let state = site.state();
-    let mut page = Command::new(env!("CARGO_BIN_EXE_ehos"))
+    let mut page = Command::new(testkit::program!())
         .args(["frontend", "--listen", "127.0.0.1:0", "--state-dir"])
         .arg(&state)
         .stdout(Stdio::piped())

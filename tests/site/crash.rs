@@ -191,7 +191,7 @@ daemon:
     }
 
     fn tick(&mut self) -> Ended {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_ehos"));
+        let mut command = Command::new(testkit::program!());
         command
             .args(["tick", "--config"])
             .arg(self.dir.path().join("ehos.yaml"))

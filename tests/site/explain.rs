@@ -13,7 +13,7 @@ fn explain(rig: &Rig, arguments: &[&str]) -> Answer {
         std::fs::write(&config, format!("condor:\n  bin: {}\n", tools.display())).unwrap();
     }
     let answer = run(
-        Command::new(env!("CARGO_BIN_EXE_ehos"))
+        Command::new(testkit::program!())
             .args(["explain", "--utc", "--config"])
             .arg(&config)
             .arg("--state-dir")

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 fn run(folder: &Path, args: &[&str]) -> Output {
-    let output = Command::new(env!("CARGO_BIN_EXE_ehos"))
+    let output = Command::new(testkit::program!())
         .args(args)
         .current_dir(folder)
         .env("OS_CLIENT_CONFIG_FILE", folder.join("clouds.yaml"))

@@ -112,7 +112,7 @@ daemon:
     }
 
     fn deploy(&self, more: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_ehos"));
+        let mut command = Command::new(testkit::program!());
         command
             .args(["master", "deploy", "--build-image", "--config", "ehos.yaml"])
             .args(["--state-dir", "state", "--identity", "key"])

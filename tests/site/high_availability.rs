@@ -168,7 +168,7 @@ daemon:
 
     fn ehos(&self, host: &str, args: &[&str]) -> (i32, String, String) {
         let folder = self.folder.path().join(host);
-        let output = Command::new(env!("CARGO_BIN_EXE_ehos"))
+        let output = Command::new(testkit::program!())
             .args(args)
             .arg("--config")
             .arg(folder.join("ehos.yaml"))

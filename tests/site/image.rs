@@ -34,7 +34,7 @@ impl Site {
     fn ehos(&self, command: &str, args: &[&str]) -> (Option<i32>, Value) {
         let clouds = self.testbed.join("openstack/clouds.yaml");
         let state = self.folder.path().join("state");
-        let output = Command::new(env!("CARGO_BIN_EXE_ehos"))
+        let output = Command::new(testkit::program!())
             .env("OS_CLIENT_CONFIG_FILE", clouds)
             .env("EHOS_POLL_SECONDS", "1")
             .current_dir(self.folder.path())

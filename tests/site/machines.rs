@@ -370,7 +370,7 @@ impl Site {
         assert_eq!(source.code, 0, "{}", source.stderr);
         self.run(&["tar", "-x", "-C", "/root"], source.stdout.as_bytes())
             .ok();
-        let binary = fs::read(env!("CARGO_BIN_EXE_ehos")).unwrap();
+        let binary = fs::read(testkit::program!()).unwrap();
         self.run(
             &["sh", "-c", "cat >/root/ehos; chmod 755 /root/ehos"],
             &binary,

@@ -336,7 +336,7 @@ fn tick(monitoring: &Monitoring, more: &str) -> Value {
         monitoring.ports["influxd"]
     );
     fs::write(&config, text).unwrap();
-    let output = Command::new(env!("CARGO_BIN_EXE_ehos"))
+    let output = Command::new(testkit::program!())
         .args(["tick", "-o", "json", "--config"])
         .arg(&config)
         .arg("--state-dir")

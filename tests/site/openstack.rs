@@ -527,7 +527,7 @@ impl Drop for Things {
 /// One tick of the real program, without a pool: what is left behind needs none.
 fn tick(folder: &Path) -> Value {
     let began = Instant::now();
-    let output = process::Command::new(env!("CARGO_BIN_EXE_ehos"))
+    let output = process::Command::new(testkit::program!())
         .args(["tick", "-o", "json", "--config", "ehos.yaml", "--state-dir"])
         .arg(folder.join("state"))
         .current_dir(folder)

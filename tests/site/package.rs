@@ -16,7 +16,7 @@ const USER_DATA: &str = "#cloud-config\nfinal_message: The EHOS vm is up after $
 fn build(kind: &str, version: &str) -> PathBuf {
     let script = Path::new(PROJECT).join("scripts/package");
     let mut command = Command::new(script);
-    command.args([kind, "--binary", env!("CARGO_BIN_EXE_ehos")]);
+    command.args([kind, "--binary", testkit::program!()]);
     command.args(["--version", version]);
     run(&mut command, b"").ok();
     let out = Path::new(PROJECT).join("target/package/out");

@@ -56,7 +56,7 @@ impl Site {
     }
 
     fn run(&self, args: &[&str]) -> Output {
-        let output = Command::new(env!("CARGO_BIN_EXE_ehos"))
+        let output = Command::new(testkit::program!())
             .args(args)
             .args(["--config", "ehos.yaml"])
             .current_dir(self.path())

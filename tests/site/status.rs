@@ -7,7 +7,7 @@ use crate::machines::{Answer, run, step};
 
 /// The command on a terminal of its own, which is 80 columns wide.
 fn on_a_terminal(rig: &Rig, arguments: &str) -> Answer {
-    let ehos = env!("CARGO_BIN_EXE_ehos");
+    let ehos = testkit::program!();
     let state = rig.path("state");
     let words = format!(
         "stty cols 80 rows 50; exec {ehos} {arguments} --state-dir {}",

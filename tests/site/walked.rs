@@ -155,7 +155,7 @@ impl Walk {
             clone.stdout.as_bytes(),
         )
         .ok();
-        let binary = fs::read(env!("CARGO_BIN_EXE_ehos")).unwrap();
+        let binary = fs::read(testkit::program!()).unwrap();
         walk.bare(
             "cat >ehos/target/release/ehos && chmod 755 ehos/target/release/ehos",
             &binary,

@@ -25,7 +25,7 @@ impl Watched {
     /// Serves it, and opens it.
     pub fn open() -> Watched {
         let folder = tempfile::tempdir().unwrap();
-        let mut frontend = Command::new(env!("CARGO_BIN_EXE_ehos"))
+        let mut frontend = Command::new(testkit::program!())
             .args([
                 "frontend",
                 "--no-token",

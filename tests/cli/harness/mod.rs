@@ -177,7 +177,7 @@ impl Site {
     pub fn run<A: AsRef<std::ffi::OsStr>>(&self, args: &[A]) -> Run {
         let open = open_files(self.path(), &self.tools());
         let began = Instant::now();
-        let output = assert_cmd::Command::new(env!("CARGO_BIN_EXE_ehos"))
+        let output = assert_cmd::Command::new(testkit::program!())
             .args(args)
             .env_clear()
             .envs(&self.variables)
@@ -221,7 +221,7 @@ impl Site {
     pub fn under(&self, program: &[&str], more: &[&str]) -> Command {
         let args = self.tick_args(more);
         let args: Vec<&str> = args.iter().map(String::as_str).collect();
-        self.words(&[program, &[env!("CARGO_BIN_EXE_ehos")], &args].concat())
+        self.words(&[program, &[testkit::program!()], &args].concat())
     }
 
     /// A command of these words, in the folder and the environment of this site.
@@ -244,7 +244,7 @@ impl Site {
         }
         let binary = self.path().join("ehos");
         if !binary.exists() {
-            fs::copy(env!("CARGO_BIN_EXE_ehos"), &binary).unwrap();
+            fs::copy(testkit::program!(), &binary).unwrap();
         }
         // The fake tools write down how they were called.
         for (path, mode) in [

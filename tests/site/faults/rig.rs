@@ -658,7 +658,7 @@ daemon:
     /// Runs a command of ehos with the rig's configuration and state.
     pub fn ehos(&self, command: &str, more: &[&str]) -> Answer {
         run(
-            Command::new(env!("CARGO_BIN_EXE_ehos"))
+            Command::new(testkit::program!())
                 .arg(command)
                 .args(["--config".as_ref(), self.path("ehos.yaml").as_os_str()])
                 .args(["--state-dir".as_ref(), self.path("state").as_os_str()])
