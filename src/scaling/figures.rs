@@ -8,6 +8,7 @@ use super::budget::Budget;
 use super::money::Money;
 use super::node::Node;
 use super::observation::{CloudName, Observation, Observed, StartdView, Usage};
+use super::plan::NodeEntry;
 use super::policy::{CloudPolicy, Policy};
 use super::state::State;
 
@@ -278,7 +279,11 @@ pub(super) fn server_of(
         .map(|record| record.id.clone())
         .or_else(|| state.nodes.get(&node.id)?.server_id.clone());
     figures.age_seconds = listed.map(|record| record.age.as_secs());
-    figures.vcpus = vcpus_of(observation, cloud, state, node);
+    // Of a cloud that does not answer, and of a flavor that the configuration does not name any more, the startd knows, or
+    // what one of its kind has offered.
+    let offered = || Some(state.node_type(node_type)?.capacity.as_ref()?.total().cpus);
+    let startd = || node.startd.map(|startd| startd.total().cpus);
+    figures.vcpus = figures.vcpus.or_else(startd).or_else(offered);
     figures
 }
 
@@ -286,22 +291,6 @@ pub(super) fn server_of(
 fn cpus(startd: &StartdView) -> (u64, u64) {
     let (total, free) = (startd.total().cpus, startd.free().cpus);
     (total, total.saturating_sub(free))
-}
-
-/// Cores of the server of a node.
-fn vcpus_of(
-    observation: &Observation,
-    cloud: Option<&CloudPolicy>,
-    state: &State,
-    node: &Node<'_>,
-) -> Option<u64> {
-    let node_type = node.node_type();
-    // Of a cloud that does not answer, and of a flavor that the configuration does not name any more, the startd knows, or
-    // what one of its kind has offered.
-    let offered = || Some(state.node_type(node_type)?.capacity.as_ref()?.total().cpus);
-    let startd = || node.startd.map(|startd| startd.total().cpus);
-    let flavor = vcpus(observation, cloud, &node_type.flavor);
-    flavor.or_else(startd).or_else(offered)
 }
 
 /// Cores of a flavor, where its cloud answers.
@@ -317,26 +306,19 @@ pub(super) fn startd_of(node: &Node<'_>) -> Option<StartdFigures> {
     node.startd.map(StartdFigures::of)
 }
 
-/// Cores of the whole pool, before this tick does anything.
+/// Cores of the whole pool, before this tick does anything: of nodes with their figures, and of other machines.
 pub(super) fn cores<'n, 'a: 'n>(
-    observation: &Observation,
-    policy: &Policy,
-    state: &State,
-    nodes: impl Iterator<Item = &'n Node<'a>>,
+    nodes: impl Iterator<Item = (&'n Node<'a>, &'n NodeEntry)>,
     others: &[&StartdView],
 ) -> CoreFigures {
     let mut sum = CoreFigures::default();
-    for node in nodes.filter(|node| node.exists()) {
-        let cloud = node.cloud(policy);
-        sum.paid += vcpus_of(observation, cloud, state, node).unwrap_or_default();
-        let Some(startd) = node.startd else {
-            continue;
-        };
-        let (cpus, claimed) = cpus(startd);
-        sum.joined += cpus;
-        sum.claimed += claimed;
+    for (node, NodeEntry { server, startd, .. }) in nodes.filter(|(node, _)| node.exists()) {
+        sum.paid += server.vcpus.unwrap_or_default();
+        let Some(startd) = startd else { continue };
+        sum.joined += startd.cpus;
+        sum.claimed += startd.claimed_cpus;
         if node.alive() {
-            sum.free += cpus - claimed;
+            sum.free += startd.cpus - startd.claimed_cpus;
         }
     }
     for startd in others {

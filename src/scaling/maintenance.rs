@@ -71,26 +71,26 @@ pub struct DeleteRequest {
     pub by: String,
 }
 
-/// The requests of operators for one node.
+/// The requests of operators for one node. Nearly all nodes have none, so these are small.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Requests {
     /// ehos neither drains nor deletes it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub keep: Option<Keep>,
+    pub keep: Option<Box<Keep>>,
     /// It is drained.
     #[serde(
         default,
         rename = "drain_request",
         skip_serializing_if = "Option::is_none"
     )]
-    pub drain: Option<DrainRequest>,
+    pub drain: Option<Box<DrainRequest>>,
     /// It is deleted.
     #[serde(
         default,
         rename = "delete_request",
         skip_serializing_if = "Option::is_none"
     )]
-    pub delete: Option<DeleteRequest>,
+    pub delete: Option<Box<DeleteRequest>>,
 }
 
 fn lasts(until: Option<Timestamp>, at: Timestamp) -> bool {
@@ -213,8 +213,8 @@ impl State {
         let at = request.since;
         self.change(node, at, false, |requests| {
             let same = |old: &DrainRequest| old.replace == request.replace;
-            if !requests.drain.as_ref().is_some_and(same) {
-                requests.drain = Some(request);
+            if !requests.drain.as_deref().is_some_and(same) {
+                requests.drain = Some(request.into());
             }
         })
     }
@@ -223,7 +223,7 @@ impl State {
     pub fn request_delete(&mut self, node: &NodeId, request: DeleteRequest) -> Option<NodeChange> {
         let at = request.since;
         self.change(node, at, false, |requests| {
-            requests.delete.get_or_insert(request);
+            requests.delete.get_or_insert(request.into());
         })
     }
 
@@ -231,10 +231,10 @@ impl State {
     pub fn keep(&mut self, node: &NodeId, keep: Keep) -> Option<NodeChange> {
         let at = keep.since;
         self.change(node, at, true, |requests| {
-            let same = |old: &Keep| old.until == keep.until;
-            let kept = requests.keep.take().filter(same);
+            let kept = requests.keep.take();
+            let kept = kept.filter(|old| old.until == keep.until);
             *requests = Requests {
-                keep: Some(kept.unwrap_or(keep)),
+                keep: Some(kept.unwrap_or(keep.into())),
                 ..Requests::default()
             };
         })

@@ -13,7 +13,7 @@ use super::obscure::{hides_builder, obscured};
 use super::observation::{CloudName, NodeId, Observation, Observed, OwnedServer, Role, StartdView};
 use super::policy::Policy;
 use super::sender::Sender;
-use super::state::{BuilderState, State, UnmanagedMachines};
+use super::state::{BuilderState, NodeState, State, UnmanagedMachines};
 use super::stranded::learn_jobless;
 pub(crate) use adopting::Listed;
 use adopting::{Carriers, carriers, servers_by_node};
@@ -73,19 +73,17 @@ pub fn survey<'a>(
     let startds: &'a [StartdView] = collector.map_or(&[], |collector| collector.startds.as_slice());
     let finder = StartdFinder::new(startds, policy.update_interval);
     let mut impostors = Vec::new();
-    let mut sights: Vec<Sight<'a>> = Vec::with_capacity(state.nodes.len());
-    for (id, memory) in &state.nodes {
+    let sight = |id: &NodeId, memory: &NodeState| {
         let server = servers.get(id.0.as_str()).copied();
         let (found, others) = finder.find(id, memory, server);
-        sights.push(Sight { server, found });
         impostors.extend(others.into_iter().map(|startd| (id.clone(), startd)));
-    }
-    add_impostors(&mut impostors, startds, policy);
-
+        Sight { server, found }
+    };
     state.forget_failures(policy);
     state.forget_zones(policy);
     state.forget_kinds(policy);
-    learn(observation, policy, state, &sights, &obscured);
+    let sights = learn(observation, policy, state, &obscured, sight);
+    add_impostors(&mut impostors, startds, policy);
 
     let nodes = state
         .nodes

@@ -19,6 +19,7 @@ mod negotiator_limits;
 mod placing;
 mod planner;
 mod retiring;
+mod returning;
 mod scale_down_pass;
 mod scale_up_pass;
 mod standing_by;

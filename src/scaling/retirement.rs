@@ -17,11 +17,11 @@ impl State {
         let requests = node.requests.at(at);
         match self.retirement() {
             Some(retirement) if requests.keep.is_none() => Requests {
-                drain: Some(DrainRequest {
+                drain: Some(Box::new(DrainRequest {
                     since: retirement.since,
                     by: retirement.by.clone(),
                     replace: false,
-                }),
+                })),
                 ..requests
             },
             _ => requests,
@@ -60,11 +60,11 @@ mod tests {
         state.paused = Some(pause.clone());
         let drain = state.requests_of(&node, at(1)).drain.unwrap();
         assert_eq!((drain.by.as_str(), drain.replace), ("alice", false));
-        node.requests.keep = Some(Keep {
+        node.requests.keep = Some(Box::new(Keep {
             since: at(0),
             until: Some(at(60)),
             by: "bob".to_owned(),
-        });
+        }));
         assert_eq!(state.requests_of(&node, at(59)).drain, None);
         assert!(state.requests_of(&node, at(60)).drain.is_some());
         state.paused = Some(OperatorPause {

@@ -201,7 +201,9 @@ impl Totals {
         for (id, memory) in &plan.next.nodes {
             while known.next_if(|(earlier, _)| *earlier < id).is_some() {}
             let before = known.next_if(|(same, _)| *same == id);
-            self.saw_node(before.map(|(_, before)| &**before), memory);
+            if !before.is_some_and(|(_, before)| before.is(memory)) {
+                self.saw_node(before.map(|(_, before)| &**before), memory);
+            }
         }
         for unseen in &plan.unknown_sources {
             let source = unseen.source.kind.name();

@@ -40,7 +40,7 @@ fn keep(site: &mut Site, node: &NodeId, minutes: Option<i64>) {
         until,
         by: by(),
     };
-    site.state.nodes.get_mut(node).unwrap().requests.keep = Some(keep);
+    site.state.nodes.get_mut(node).unwrap().requests.keep = Some(keep.into());
 }
 
 fn drain(site: &mut Site, node: &NodeId, replace: bool) {
@@ -50,13 +50,13 @@ fn drain(site: &mut Site, node: &NodeId, replace: bool) {
         by: by(),
         replace,
     };
-    site.state.nodes.get_mut(node).unwrap().requests.drain = Some(request);
+    site.state.nodes.get_mut(node).unwrap().requests.drain = Some(request.into());
 }
 
 fn delete(site: &mut Site, node: &NodeId) {
     let since = now(site);
     let request = DeleteRequest { since, by: by() };
-    site.state.nodes.get_mut(node).unwrap().requests.delete = Some(request);
+    site.state.nodes.get_mut(node).unwrap().requests.delete = Some(request.into());
 }
 
 fn node(site: &Site, position: usize) -> NodeId {

@@ -53,9 +53,13 @@ struct Listing<'a> {
     alone: bool,
 }
 
-/// The execute servers by UUID.
-fn listings<'a>(observation: &'a Observation, state: &State) -> Index<&'a str, Listing<'a>> {
+/// The execute servers by UUID, and the nodes of the state by id.
+fn listings<'a, 's>(
+    observation: &'a Observation,
+    state: &'s State,
+) -> (Index<&'a str, Listing<'a>>, Index<&'s str, &'s NodeState>) {
     let mut listings: Index<&'a str, Listing<'a>> = index(state.nodes.len());
+    let mut nodes = index(state.nodes.len());
     for (cloud, server) in execute_servers(observation) {
         match listings.entry(server.id()) {
             Entry::Occupied(mut listing) => listing.get_mut().alone = false,
@@ -64,13 +68,14 @@ fn listings<'a>(observation: &'a Observation, state: &State) -> Index<&'a str, L
             }
         }
     }
-    for memory in state.nodes.values() {
+    for (id, memory) in &state.nodes {
+        nodes.insert(id.0.as_str(), &**memory);
         let server_id = memory.server_id.as_deref();
         if let Some(listing) = server_id.and_then(|id| listings.get_mut(id)) {
             listing.alone &= *listing.cloud == memory.node_type.cloud;
         }
     }
-    listings
+    (listings, nodes)
 }
 
 fn execute_servers(observation: &Observation) -> impl Iterator<Item = (&CloudName, &OwnedServer)> {
@@ -108,11 +113,7 @@ fn known_servers<'a>(
     state: &State,
     carriers: &Carriers<'a>,
 ) -> (Listed<'a>, Servers<'a>) {
-    let listings = listings(observation, state);
-    let nodes = state.nodes.iter();
-    let nodes: Index<&str, &NodeState> = nodes
-        .map(|(id, memory)| (id.0.as_str(), &**memory))
-        .collect();
+    let (listings, nodes) = listings(observation, state);
     let departed: Names<'_> = state.departed.keys().map(|id| id.0.as_str()).collect();
     let mut by_node = index(state.nodes.len());
     let mut others = Vec::new();

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use crate::observation::{CloudName, Observation};
+use crate::observation::{CloudName, NodeId, Observation};
 use crate::state::State;
 
 /// How long the ads of a departed node are remembered to mean nothing: they live for up to 30 minutes
@@ -94,11 +94,14 @@ pub(super) fn forget_departed(observation: &Observation, state: &mut State) {
             || (to_search && gone_for < SEARCH_MEMORY)
             || server.is_some_and(|server| with_leftovers.contains(server))
     });
-    while state.departed.len() > MAX_DEPARTED {
-        let oldest = state.departed.iter().min_by_key(|(_, gone)| gone.at);
-        let Some(oldest) = oldest.map(|(id, _)| id.clone()) else {
-            break;
-        };
-        state.departed.remove(&oldest);
+    let too_many = state.departed.len().saturating_sub(MAX_DEPARTED);
+    if too_many > 0 {
+        let mut oldest: Vec<_> = state.departed.iter().collect();
+        oldest.sort_unstable_by_key(|(id, gone)| (gone.at, *id));
+        let oldest = oldest.into_iter().take(too_many);
+        let oldest: Vec<NodeId> = oldest.map(|(id, _)| id.clone()).collect();
+        for id in oldest {
+            state.departed.remove(&id);
+        }
     }
 }

@@ -50,19 +50,21 @@ struct Lesson<'s> {
     found: Match<'s>,
 }
 
-/// Writes into the memory what this observation shows of each node.
-pub(super) fn learn(
+/// Writes into the memory what this observation shows of each node, and returns the `sight` of each.
+pub(super) fn learn<'a>(
     observation: &Observation,
     policy: &Policy,
     state: &mut State,
-    sights: &[Sight<'_>],
     obscured: &Obscured,
-) {
+    mut sight: impl FnMut(&NodeId, &NodeState) -> Sight<'a>,
+) -> Vec<Sight<'a>> {
     let mut learnt = Learnt {
         trusted: state.adopted_trusted,
         ..Learnt::default()
     };
-    for (position, ((id, memory), sight)) in state.nodes.iter_mut().zip(sights).enumerate() {
+    let mut sights = Vec::with_capacity(state.nodes.len());
+    for (position, (id, memory)) in state.nodes.iter_mut().enumerate() {
+        let sight = sight(id, memory);
         let lesson = Lesson {
             observation,
             policy,
@@ -75,9 +77,11 @@ pub(super) fn learn(
         };
         lesson.learn_server(memory, obscured, &mut learnt);
         lesson.learn_startd(memory, &mut learnt);
+        sights.push(sight);
     }
     learnt.tell(state);
     learn_sources(observation, state);
+    sights
 }
 
 impl Lesson<'_> {

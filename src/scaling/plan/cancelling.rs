@@ -2,7 +2,7 @@
 //! withdrawn, are cancelled without it.
 
 use super::NodeDecision;
-use super::planner::{NodePlan, Planner};
+use super::planner::{NodePlan, Planner, Standing};
 use super::scale_down_pass::DRAIN_REQUESTED;
 use crate::action::PoolAction;
 use crate::brakes::Brake;
@@ -41,9 +41,11 @@ impl Planner<'_> {
         }
         let ours =
             self.nodes_where(|node| matches!(node.phase, Phase::Draining { ours: true, .. }));
-        let mut alive = self.alive();
-        let mut unneeded = self.unneeded();
-        let nodes_spare = self.spare();
+        let Standing {
+            mut alive,
+            mut unneeded,
+        } = self.standing();
+        let nodes_spare = self.spare(alive, unneeded);
         let nodes_min = self.policy.nodes_min;
         let now = self.next.now;
         for index in ours {
@@ -53,7 +55,7 @@ impl Planner<'_> {
                 continue;
             }
             let jobs = node.jobs;
-            let why = if let Some(keep) = &node.requests.keep {
+            let why = if let Some(keep) = node.requests.keep.as_deref() {
                 keep.into()
             } else if self.is_withdrawn(node) {
                 Reason::DrainWithdrawn

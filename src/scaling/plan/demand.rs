@@ -172,7 +172,7 @@ impl Planner<'_> {
     /// The kinds of nodes that have been free since they joined, by what they were made for.
     fn untaken(&self, settling_time: Duration) -> BTreeMap<JobGroupKey, BTreeSet<NodeType>> {
         let mut untaken: BTreeMap<JobGroupKey, BTreeSet<NodeType>> = BTreeMap::new();
-        for node in &self.nodes {
+        for node in self.unclaimed.iter().map(|index| self.node(*index)) {
             if !matches!(node.phase, Phase::Idle { idle_for } if idle_for >= settling_time) {
                 continue;
             }

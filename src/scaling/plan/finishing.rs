@@ -1,6 +1,6 @@
 //! Finishes the plan: every node with its reason, figures, and notices.
 
-use super::planner::{JobGroup, NewNode, NodePlan, Planner};
+use super::planner::{JobGroup, NewNode, NodePlan, Planner, Standing};
 use super::unknown_sources::unseen;
 use super::{
     JobGroupEntry, KnownSources, NodeDecision, NodeEntry, Plan, identity_mismatches, phase_name,
@@ -22,18 +22,13 @@ impl<'a> Planner<'a> {
         let contradictions = identity_mismatches::told(&self.nodes, &self.survey.impostors);
         let groups = std::mem::take(&mut self.groups).into_iter();
         self.next.recent.add(self.next.now, self.actions.planned());
+        let nodes = self.node_lines();
         Plan {
             at: observation.at,
             policy: PolicyFigures::of(policy),
             queue: queue(observation),
             to_come: to_come(observation),
-            cores: figures::cores(
-                observation,
-                policy,
-                &self.next,
-                self.each_node(),
-                &self.survey.others,
-            ),
+            cores: figures::cores(self.each_node().zip(&nodes), &self.survey.others),
             clouds: figures::clouds(
                 observation,
                 policy,
@@ -42,7 +37,7 @@ impl<'a> Planner<'a> {
                 &self.survey.uncounted,
             ),
             backoffs: figures::backoffs(policy, &self.next),
-            nodes: self.node_lines(),
+            nodes,
             groups: groups.map(|group| self.group_line(group)).collect(),
             pauses: self.next.active_pauses(observation.at).collect(),
             kept: self.kept_nodes(),
@@ -89,7 +84,8 @@ impl<'a> Planner<'a> {
     }
 
     fn node_lines(&self) -> Vec<NodeEntry> {
-        let spare = self.spare_reason(self.spare());
+        let Standing { alive, unneeded } = self.standing();
+        let spare = self.spare_reason(self.spare(alive, unneeded));
         let there = self.nodes.iter().map(|node| self.node_line(node, &spare));
         let new = self.new_nodes.iter().map(|new| self.new_line(new));
         there.chain(new).collect()
@@ -97,7 +93,7 @@ impl<'a> Planner<'a> {
 
     fn node_line(&self, node: &NodePlan<'_>, spare: &Reason) -> NodeEntry {
         let kept = || (NodeDecision::Keep, self.kept_because(node, spare));
-        let (decision, why) = node.decision.clone().unwrap_or_else(kept);
+        let (decision, why) = (node.decision.as_deref().cloned()).unwrap_or_else(kept);
         let why = match why {
             // Its cloud does answer.
             Reason::CloudUnknown

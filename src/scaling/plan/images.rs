@@ -66,7 +66,7 @@ impl Planner<'_> {
         let closed = |cloud| limits::closed(&self.case(cloud, successor, Submitters::NONE));
         // A failure that this tick sees is counted later in it.
         let failed = |node: &NodePlan<'_>| {
-            node.node_type() == successor && matches!(node.phase, Phase::Failed { .. })
+            matches!(node.phase, Phase::Failed { .. }) && node.node_type() == successor
         };
         self.next.proven(successor)
             && self
@@ -74,7 +74,7 @@ impl Planner<'_> {
                 .cloud(&successor.cloud)
                 .and_then(closed)
                 .is_none()
-            && !self.nodes.iter().any(failed)
+            && !self.ending.iter().any(|index| failed(self.node(*index)))
     }
 
     /// Whether its drain was cancelled recently.

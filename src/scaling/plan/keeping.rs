@@ -17,7 +17,7 @@ impl Planner<'_> {
                 second: other.called(),
             };
         }
-        if let Some(keep) = &node.requests.keep
+        if let Some(keep) = node.requests.keep.as_deref()
             && self.would_go(node)
         {
             return keep.into();

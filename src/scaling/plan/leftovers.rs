@@ -168,7 +168,7 @@ impl<'a> Planner<'a> {
         let keep = node.and_then(|node| node.requests.at(at).keep);
         let pause = || self.next.pause_of(cloud, |pause| pause.deletes);
         match keep {
-            Some(keep) => Some(Reason::from(&keep)),
+            Some(keep) => Some(Reason::from(&*keep)),
             None => pause().map(Reason::from),
         }
     }

@@ -50,7 +50,7 @@ impl Planner<'_> {
     }
 
     fn node_changes_in(&self, node: &NodePlan<'_>) -> Option<Duration> {
-        match &node.decision {
+        match node.decision.as_deref() {
             Some((
                 NodeDecision::Keep,
                 Reason::IdleNotLongEnough {

@@ -11,6 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::planner::{JobGroup, Planner};
+use super::returning::Returning;
 use crate::job_requirements::MatchAnswer;
 use crate::node::{Phase, is_fresh};
 use crate::observation::{Observed, Resources, StartdView};
@@ -22,37 +23,13 @@ use crate::state::NodeType;
 /// Other machines of the pool: what their ads say is left to the negotiator.
 const OTHERS: Class = 0;
 
-/// A draining or drained node whose drain can be cancelled.
-struct Returning {
-    index: usize,
-    class: Class,
-    /// Since before its drain; `None` when that is not known.
-    idle_for: Option<Duration>,
-    spaces: Vec<Resources>,
-}
-
-impl Returning {
-    /// Places up to `jobs` of `request`; how many.
-    fn place(&mut self, request: &Resources, jobs: u64) -> u64 {
-        let mut placed = 0;
-        for space in self.spaces.iter_mut().filter(|space| request.fits(space)) {
-            let here = request.times_in(space).min(jobs - placed);
-            *space = space.minus(request, here);
-            placed += here;
-        }
-        placed
-    }
-}
-
 /// All that demand is placed into.
 #[derive(Default)]
 struct Supply {
     free: Stock,
     idle: Stock,
     coming: Stock,
-    returning: Vec<Returning>,
-    /// No space of these is larger; `None`: to be found again.
-    largest_returning: Option<Resources>,
+    returning: Returning,
     /// Nodes of one kind are of one class.
     classes: BTreeMap<NodeType, Class>,
 }
@@ -69,17 +46,24 @@ struct Placed {
 }
 
 /// What a group asks for, and where it is not placed.
-struct Terms {
-    closed: BTreeSet<Class>,
+pub(super) struct Terms {
+    pub(super) closed: BTreeSet<Class>,
     /// There are kinds of nodes that may or may not take them.
-    doubtful: bool,
+    pub(super) doubtful: bool,
     /// What depends on the machine is another request of each kind of node.
-    requests: Vec<(Option<Class>, Resources)>,
+    pub(super) requests: Vec<(Option<Class>, Resources)>,
     /// Even the oldest of its jobs may still take a slot that has been as it is for long.
-    fresh: bool,
+    pub(super) fresh: bool,
 }
 
 impl Terms {
+    /// The request of a job on a node of this class.
+    pub(super) fn request_of(&self, class: Class, group: &JobGroup) -> Resources {
+        let mut requests = self.requests.iter();
+        let own = requests.find(|(own, _)| own.is_none_or(|own| own == class));
+        own.map_or(group.asks.request, |(_, request)| *request)
+    }
+
     /// Places up to `jobs`; how many.
     fn put(
         &self,
@@ -124,18 +108,6 @@ impl Supply {
         }
     }
 
-    /// Whether any of the drains whose cancel would make room is of a node that is large enough, as far as that is the
-    /// same for all nodes.
-    fn may_return(&mut self, group: &JobGroup, terms: &Terms) -> bool {
-        let largest = self.largest_returning.get_or_insert_with(|| {
-            let spaces = self.returning.iter().flat_map(|node| &node.spaces);
-            spaces.fold(Resources::default(), |most, space| {
-                most.each(space, u64::max)
-            })
-        });
-        terms.requests.len() > 1 || group.asks.request.fits(largest)
-    }
-
     fn place(
         &mut self,
         group: &mut JobGroup,
@@ -157,31 +129,7 @@ impl Supply {
             back: 0,
         };
         (group.left, group.young) = (old + young, young);
-        if group.left == 0 || !self.may_return(group, terms) {
-            return placed;
-        }
-        for node in &mut self.returning {
-            if group.left == 0 {
-                break;
-            }
-            // Jobs that have waited for as long as the node has been idle had their chance.
-            let new_to_it = match node.idle_for {
-                Some(idle_for) if group.waiting >= idle_for => group.young.min(group.left),
-                _ => group.left,
-            };
-            if new_to_it == 0 || terms.closed.contains(&node.class) {
-                continue;
-            }
-            let own = |(own, _): &&(Option<Class>, _)| own.is_none_or(|own| own == node.class);
-            let request = terms.requests.iter().find(own).map(|(_, request)| *request);
-            let jobs = node.place(&request.unwrap_or(group.asks.request), new_to_it);
-            if jobs > 0 {
-                used(node.index, jobs);
-                self.largest_returning = None;
-            }
-            group.left -= jobs;
-            placed.back += jobs;
-        }
+        placed.back = self.returning.place(group, terms, used);
         placed
     }
 }
@@ -273,6 +221,7 @@ impl Planner<'_> {
     fn supply(&self, settling_time: Duration) -> Supply {
         let mut supply = Supply::default();
         let mut idle: Vec<(Duration, usize, Class)> = Vec::new();
+        let mut returning: Vec<(usize, Class, &StartdView)> = Vec::new();
         for (index, node) in self.nodes.iter().enumerate() {
             let class = supply.class_of(node.node_type());
             if node.retires() {
@@ -288,14 +237,7 @@ impl Planner<'_> {
                     idle.push((*idle_for, index, class));
                 }
                 (Phase::Draining { ours: true, .. }, Some(startd)) if self.may_return(node) => {
-                    let idle_since = node.memory.drain.idle_since;
-                    supply.returning.push(Returning {
-                        index,
-                        class,
-                        idle_for: idle_since.map(|since| self.next.now.since(since)),
-                        // After the cancel all its slots are free again.
-                        spaces: startd.slots.iter().map(|slot| slot.total).collect(),
-                    });
+                    returning.push((index, class, startd));
                 }
                 _ if node.coming() => {
                     let capacity = self.capacity(node.node_type());
@@ -306,10 +248,15 @@ impl Planner<'_> {
             }
         }
         // nodes_max may have become smaller since they were made.
-        let room = self.policy.nodes_max.saturating_sub(self.alive());
-        supply
-            .returning
-            .truncate(usize::try_from(room).unwrap_or(usize::MAX));
+        let room = self.policy.nodes_max.saturating_sub(self.standing().alive);
+        returning.truncate(usize::try_from(room).unwrap_or(usize::MAX));
+        for (index, class, startd) in returning {
+            let idle_since = self.node(index).memory.drain.idle_since;
+            let idle_for = idle_since.map(|since| self.next.now.since(since));
+            // After the cancel all its slots are free again.
+            let spaces = startd.slots.iter().map(|slot| slot.total);
+            supply.returning.add(index, class, idle_for, spaces);
+        }
         // The node that has been idle for the shortest time is filled first, so that the longest idle one may go.
         idle.sort_unstable();
         for (_, index, class) in idle {

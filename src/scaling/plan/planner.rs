@@ -27,8 +27,8 @@ pub(super) struct NodePlan<'a> {
     pub(super) node: Node<'a>,
     /// Jobs that were placed on it.
     pub(super) jobs: u64,
-    /// What happens to it and why, once a pass has decided that.
-    pub(super) decision: Option<(NodeDecision, Reason)>,
+    /// What happens to it and why, once a pass has decided that. Most nodes are decided last, and passes go over all of them.
+    pub(super) decision: Option<Box<(NodeDecision, Reason)>>,
 }
 
 impl<'a> Deref for NodePlan<'a> {
@@ -45,7 +45,7 @@ impl NodePlan<'_> {
     }
 
     pub(super) fn is(&self, decision: NodeDecision) -> bool {
-        matches!(&self.decision, Some((decided, _)) if *decided == decision)
+        (self.decision.as_deref()).is_some_and(|(decided, _)| *decided == decision)
     }
 
     /// Whether it exists, and is not being deleted.
@@ -63,6 +63,12 @@ impl NodePlan<'_> {
     pub(super) fn stays(&self) -> bool {
         self.alive() && !self.is_replaced() && !self.is(NodeDecision::Drain)
             || self.is(NodeDecision::CancelDrain)
+    }
+
+    /// Whether any rule may delete it. Of what is in the pool or on its way to it, only an operator or its age may.
+    fn may_end(&self) -> bool {
+        let is_well = self.alive() || self.phase == Phase::StartFalse;
+        !is_well || self.expiry.forced || self.requests.delete.is_some()
     }
 
     pub(super) fn is_unneeded(&self) -> bool {
@@ -144,7 +150,12 @@ impl Counts {
         for node in survey.nodes.iter().filter(|node| node.exists()) {
             // One that takes no jobs proves nothing; one that is going or lost is not on its way.
             let closed = node.phase == Phase::StartFalse && !node.memory.join.proven;
-            counts.add(node.node_type(), node.coming() || closed);
+            let cloud = node.cloud(policy).map(|cloud| &cloud.name);
+            let cloud = cloud.unwrap_or(&node.node_type().cloud);
+            counts.add_node(cloud);
+            if node.coming() || closed {
+                count(&mut counts.unjoined_of_kind, node.node_type());
+            }
             if !counts_cores {
                 continue;
             }
@@ -156,12 +167,15 @@ impl Counts {
         counts
     }
 
-    pub(super) fn add(&mut self, node_type: &NodeType, unproven: bool) {
+    /// Adds a node that is on its way.
+    pub(super) fn add(&mut self, node_type: &NodeType) {
+        self.add_node(&node_type.cloud);
+        count(&mut self.unjoined_of_kind, node_type);
+    }
+
+    fn add_node(&mut self, cloud: &CloudName) {
         self.nodes += 1;
-        count(&mut self.in_cloud, &node_type.cloud);
-        if unproven {
-            count(&mut self.unjoined_of_kind, node_type);
-        }
+        count(&mut self.in_cloud, cloud);
     }
 
     pub(super) fn add_cores(&mut self, cloud: &str, cores: u64) {
@@ -222,6 +236,14 @@ pub(super) struct NewNode {
     pub(super) zone: Option<String>,
     pub(super) node_type: NodeType,
     pub(super) why: Reason,
+}
+
+/// Counts of nodes that take jobs or will.
+pub(super) struct Standing {
+    /// All of them.
+    pub(super) alive: u64,
+    /// Those that no job needs: what nodes_spare counts.
+    pub(super) unneeded: u64,
 }
 
 /// What is to be done, and how much of it `max_actions` allows in a minute.
@@ -285,6 +307,10 @@ pub(super) struct Planner<'a> {
     pub(super) survey: NodeInventory<'a>,
     /// In the order of their making: none is added or taken away.
     pub(super) nodes: Vec<NodePlan<'a>>,
+    /// Indexes of those that may be drained: they have no claim.
+    pub(super) unclaimed: Vec<usize>,
+    /// Indexes of those whose phase, age or operator may be a reason to delete them.
+    pub(super) ending: Vec<usize>,
     /// The largest request first.
     pub(super) groups: Vec<JobGroup>,
     pub(super) brakes: Vec<Brake>,
@@ -321,6 +347,11 @@ impl<'a> Planner<'a> {
             jobs: 0,
             decision: None,
         });
+        let nodes: Vec<NodePlan<'a>> = nodes.collect();
+        let indexes = |which: fn(&NodePlan<'a>) -> bool| {
+            let chosen = nodes.iter().enumerate().filter(|(_, node)| which(node));
+            chosen.map(|(index, _)| index).collect()
+        };
         let actions = Actions {
             all: Vec::new(),
             before: next.recent.count(next.now),
@@ -332,7 +363,9 @@ impl<'a> Planner<'a> {
             policy,
             previous,
             survey,
-            nodes: nodes.collect(),
+            unclaimed: indexes(|node| matches!(node.phase, Phase::Idle { .. } | Phase::StartFalse)),
+            ending: indexes(NodePlan::may_end),
+            nodes,
             groups: Vec::new(),
             brakes,
             standby: None,
@@ -367,7 +400,7 @@ impl<'a> Planner<'a> {
 
     pub(super) fn decide(&mut self, index: usize, decision: NodeDecision, why: Reason) {
         if let Some(node) = self.nodes.get_mut(index) {
-            node.decision = Some((decision, why));
+            node.decision = Some(Box::new((decision, why)));
         }
     }
 
@@ -396,23 +429,24 @@ impl<'a> Planner<'a> {
         self.brakes.iter().any(vanished)
     }
 
-    /// Nodes that take jobs or will, of those there are and of the new ones.
-    pub(super) fn alive(&self) -> u64 {
-        let there = self.nodes.iter().filter(|node| node.stays()).count();
-        (there + self.new_nodes.len()) as u64
-    }
-
-    /// Nodes that take jobs or will and that no job needs: what nodes_spare counts.
-    pub(super) fn unneeded(&self) -> u64 {
-        let there = self.nodes.iter().filter(|node| node.is_unneeded()).count();
+    /// Counts the nodes that take jobs or will, of those there are and of the new ones.
+    pub(super) fn standing(&self) -> Standing {
         let for_demand = |node: &&NewNode| matches!(node.why, Reason::CreateForDemand { .. });
         let new = self.new_nodes.iter().filter(|node| !for_demand(node));
-        (there + new.count()) as u64
+        let mut standing = Standing {
+            alive: self.new_nodes.len() as u64,
+            unneeded: new.count() as u64,
+        };
+        for node in &self.nodes {
+            standing.alive += u64::from(node.stays());
+            standing.unneeded += u64::from(node.is_unneeded());
+        }
+        standing
     }
 
     /// How many idle nodes are kept beyond those that are needed.
-    pub(super) fn spare(&self) -> u64 {
-        let needed = self.alive().saturating_sub(self.unneeded());
+    pub(super) fn spare(&self, alive: u64, unneeded: u64) -> u64 {
+        let needed = alive.saturating_sub(unneeded);
         self.policy.nodes_spare.nodes(needed)
     }
 

@@ -39,15 +39,16 @@ pub(super) trait Rule {
     /// Records the input of the rule, whether or not ehos may drain.
     fn begin(&mut self, _planner: &mut Planner<'_>) {}
 
-    /// Indexes of the nodes in the order in which they go: by default that of their making.
+    /// Indexes of the nodes in the order in which they are drained: by default that of their making.
     fn order(&self, planner: &Planner<'_>) -> Vec<usize> {
-        (0..planner.nodes.len()).collect()
+        planner.unclaimed.clone()
     }
 
     /// What the rule says of a node that nothing is decided of.
     fn wants(&mut self, planner: &Planner<'_>, node: &NodePlan<'_>) -> Option<Verdict>;
 
-    /// Whether its drains wait for the share of the pool that may leave at a time.
+    /// Whether its drains wait for the share of the pool that may leave at a time. What such a rule wants of a node depends on
+    /// no other node.
     fn waits_for_share(&self) -> bool {
         false
     }
@@ -233,7 +234,8 @@ fn unclaimed_for(node: &Node<'_>) -> Option<Duration> {
 /// Indexes of the idle nodes that nothing is decided of and for which `which` holds: the longest idle first.
 fn longest_idle(planner: &Planner<'_>, which: impl Fn(&NodePlan<'_>) -> bool) -> Vec<usize> {
     let mut idle: Vec<(Reverse<Duration>, usize)> = Vec::new();
-    for (index, node) in planner.nodes.iter().enumerate() {
+    for index in planner.unclaimed.iter().copied() {
+        let node = planner.node(index);
         if let Phase::Idle { idle_for } = node.phase
             && !node.is_decided()
             && which(node)
@@ -325,11 +327,15 @@ impl Planner<'_> {
     }
 
     fn drain_by(&mut self, rule: &mut dyn Rule) {
-        let mut left = match rule.waits_for_share() {
-            true => share(self),
-            false => u64::MAX,
-        };
-        for index in rule.order(self) {
+        let order = rule.order(self);
+        let mut wanted = order.iter().map(|index| self.node(*index));
+        // Most rules want no node.
+        let mut left =
+            match rule.waits_for_share() && wanted.any(|node| rule.wants(self, node).is_some()) {
+                true => share(self),
+                false => u64::MAX,
+            };
+        for index in order {
             let node = self.node(index);
             // One that is to be deleted is not drained first: a drain that is held back would hold back the delete.
             if !may_go(node) || node.requests.delete.is_some() {
@@ -373,7 +379,7 @@ impl Planner<'_> {
 
     /// Chooses servers to delete: those of clouds that answer, and nothing that may run a job.
     fn choose_by(&mut self, rule: &mut dyn Rule) {
-        for index in rule.order(self) {
+        for index in self.ending.clone() {
             let node = self.node(index);
             if !may_go(node) || !may_be_deleted(node) {
                 continue;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::choosing::{Candidate, Chosen, Market, Wanted};
-use super::planner::{JobGroup, NewNode, NodePlan, Planner, cores};
+use super::planner::{JobGroup, NewNode, NodePlan, Planner, Standing, cores};
 use crate::action::{CloudAction, Intent};
 use crate::allocation::Choice;
 use crate::capacity::Capacity;
@@ -177,7 +177,7 @@ impl<'a> Planner<'a> {
             )
         };
         let away = self.nodes_where(away).len() as u64;
-        let mut alive = self.alive() + away;
+        let mut alive = self.standing().alive + away;
         while alive < self.policy.nodes_min {
             let Ok(Chosen {
                 cloud, node_type, ..
@@ -205,8 +205,9 @@ impl<'a> Planner<'a> {
                 }
             )
         };
-        let mut unneeded = self.unneeded() + self.nodes_where(silent_spare).len() as u64;
-        let nodes_spare = self.spare();
+        let Standing { alive, unneeded } = self.standing();
+        let nodes_spare = self.spare(alive, unneeded);
+        let mut unneeded = unneeded + self.nodes_where(silent_spare).len() as u64;
         while unneeded < nodes_spare {
             let Ok(Chosen {
                 cloud, node_type, ..
@@ -229,9 +230,19 @@ impl<'a> Planner<'a> {
 
     /// How many nodes may be on their way before one has joined, of each kind whose image is tested.
     fn first_nodes(&self, market: &Market<'a>, groups: &[JobGroup]) -> BTreeMap<NodeType, u64> {
+        // The flavors of a cloud stand together, and its servers are searched once.
+        let mut last: Option<(&str, bool)> = None;
+        let mut is_tested = |cloud: &'a CloudPolicy| match last {
+            Some((name, tested)) if name == cloud.name => tested,
+            _ => {
+                let tested = self.is_tested(cloud);
+                last = Some((&cloud.name, tested));
+                tested
+            }
+        };
         let tested = market.candidates.iter().filter(|candidate| {
             let joined = self.next.node_type(&candidate.node_type);
-            joined.is_none_or(|memory| memory.joined == 0) && self.is_tested(candidate.cloud)
+            joined.is_none_or(|memory| memory.joined == 0) && is_tested(candidate.cloud)
         });
         let share = |candidate: &Candidate<'_>| {
             // In thousandths of a node: groups share nodes.
@@ -443,7 +454,7 @@ impl<'a> Planner<'a> {
         self.count_planned(&node_type);
         let submitters = group.map_or(Submitters::NONE, |group| &group.submitters);
         self.costs.add(cloud, &node_type.flavor, submitters);
-        self.counts.add(&node_type, true);
+        self.counts.add(&node_type);
         let cores = cores(&node_type, self.observation, &self.next);
         self.counts.add_cores(&cloud.name, cores);
         self.counts.charged.add(submitters, cores);

@@ -11,6 +11,13 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 #[derive(Debug, PartialEq, Eq)]
 pub struct Shared<T>(Arc<T>);
 
+impl<T> Shared<T> {
+    /// Whether neither of both has changed since one was copied from the other.
+    pub(crate) fn is(&self, other: &Shared<T>) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
 impl<T> Clone for Shared<T> {
     fn clone(&self) -> Shared<T> {
         Shared(Arc::clone(&self.0))
@@ -74,8 +81,9 @@ mod tests {
         let one = Shared::from(Part { count: 1 });
         let mut other = one.clone();
         set!(other.count = 1);
-        assert!(Arc::ptr_eq(&one.0, &other.0), "an equal value is no change");
+        assert!(one.is(&other), "an equal value is no change");
         set!(other.count = 2);
+        assert!(!one.is(&other));
         assert_eq!((one.count, other.count), (1, 2));
     }
 }

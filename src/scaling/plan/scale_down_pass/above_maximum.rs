@@ -18,12 +18,12 @@ impl Rule for AboveMaximum {
 
     fn begin(&mut self, planner: &mut Planner<'_>) {
         // Those that an operator has requested to drain go first.
-        let leaving = planner.nodes_where(|node| node.stays() && node.retires());
+        let leaving = planner.nodes_where(|node| node.retires() && node.stays());
         let most = planner
             .policy
             .nodes_max
             .saturating_add(leaving.len() as u64);
-        self.above = planner.alive().saturating_sub(most);
+        self.above = planner.standing().alive.saturating_sub(most);
     }
 
     fn order(&self, planner: &Planner<'_>) -> Vec<usize> {

@@ -121,12 +121,15 @@ impl Planner<'_> {
 
     /// How many there are, for an operator; those whose jobs are ended first.
     pub(in crate::plan) fn outlived(&self) -> Vec<String> {
-        let killed = self.nodes.iter().filter_map(|node| match &node.decision {
-            Some((NodeDecision::Delete, why @ Reason::ForcefulExpiration { .. })) => {
-                Some(format!("{}: {why}", node.name()))
-            }
-            _ => None,
-        });
+        let killed = self
+            .nodes
+            .iter()
+            .filter_map(|node| match node.decision.as_deref() {
+                Some((NodeDecision::Delete, why @ Reason::ForcefulExpiration { .. })) => {
+                    Some(format!("{}: {why}", node.name()))
+                }
+                _ => None,
+            });
         let mut told: Vec<String> = killed.collect();
         let old = self
             .nodes

@@ -19,8 +19,10 @@ impl Rule for Failed {
     }
 
     fn begin(&mut self, planner: &mut Planner<'_>) {
-        for index in planner.nodes_where(may_be_deleted) {
-            planner.count_failure(index);
+        for index in planner.ending.clone() {
+            if may_be_deleted(planner.node(index)) {
+                planner.count_failure(index);
+            }
         }
     }
 

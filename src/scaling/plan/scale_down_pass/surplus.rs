@@ -9,7 +9,7 @@ use crate::budget::BudgetSpent;
 use crate::money::Money;
 use crate::node::{Node, Phase};
 use crate::pace::MINUTE;
-use crate::plan::planner::{NodePlan, Planner};
+use crate::plan::planner::{NodePlan, Planner, Standing};
 use crate::reason::Reason;
 use crate::seconds::{Seconds, seconds};
 
@@ -32,17 +32,18 @@ impl Rule for Surplus {
     }
 
     fn begin(&mut self, planner: &mut Planner<'_>) {
-        self.nodes_spare = planner.spare();
-        let kept = planner.nodes_where(|node| node.is_unneeded() && node.is_kept_by_operator());
-        let unneeded = planner.unneeded();
+        let Standing { alive, unneeded } = planner.standing();
+        self.nodes_spare = planner.spare(alive, unneeded);
+        let kept = planner.nodes_where(|node| node.is_kept_by_operator() && node.is_unneeded());
         let others = unneeded.saturating_sub(kept.len() as u64);
         self.surplus = unneeded.saturating_sub(self.nodes_spare).min(others);
-        self.may_go = planner.alive().saturating_sub(planner.policy.nodes_min);
+        self.may_go = alive.saturating_sub(planner.policy.nodes_min);
     }
 
     fn order(&self, planner: &Planner<'_>) -> Vec<usize> {
         let mut idle: Vec<(Duration, usize)> = Vec::new();
-        for (index, node) in planner.nodes.iter().enumerate() {
+        for index in planner.unclaimed.iter().copied() {
+            let node = planner.node(index);
             if let Phase::Idle { idle_for } = node.phase
                 && node.jobs == 0
                 && !node.is_decided()

@@ -18,11 +18,11 @@ impl Rule for TakesNoJobs {
     }
 
     fn begin(&mut self, planner: &mut Planner<'_>) {
-        for index in planner.nodes_where(|node| !node.is_decided()) {
+        for index in planner.unclaimed.clone() {
             let node = planner.node(index);
             let memory = &node.memory;
             // One that was adopted may have taken jobs for all its life, which is over.
-            if memory.join.proven || memory.adopted || memory.failed {
+            if node.is_decided() || memory.join.proven || memory.adopted || memory.failed {
                 continue;
             }
             let Some((_, why)) = planner.takes_no_jobs(node) else {

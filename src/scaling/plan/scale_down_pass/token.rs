@@ -19,12 +19,15 @@ impl Rule for TokenEnds {
         let Phase::Idle { idle_for } = node.phase else {
             return None;
         };
+        if !node.expiry.token_ends {
+            return None;
+        }
         let why = Reason::DrainTokenEnds {
             idle_seconds: seconds(idle_for),
             token_left_seconds: seconds(node.token_left().unwrap_or_default()),
         };
         let drain = Drain::new(idle_for, self.name().to_owned(), why);
-        node.expiry.token_ends.then_some(Verdict::Drain(drain))
+        Some(Verdict::Drain(drain))
     }
 }
 
