@@ -36,21 +36,13 @@ pub fn run(
 ) -> anyhow::Result<Exit> {
     let print = args.output == Path::new("-");
     let output = environment.working_directory.join(&args.output);
-    if !print && output.exists() {
-        bail!(
-            "{}: exists, and is not overwritten; remove it, or give another file with -o",
-            output.display()
-        );
+    if !print {
+        refuse_existing(&output, "-o")?;
     }
-    let drop_in = args
-        .credential_drop_in
-        .as_deref()
-        .map(|file| environment.path(file));
-    if let Some(file) = drop_in.as_deref().filter(|file| file.exists()) {
-        bail!(
-            "{}: exists, and is not overwritten; remove it, or give another file with --credential-drop-in",
-            file.display()
-        );
+    let drop_in = args.credential_drop_in.as_deref();
+    let drop_in = drop_in.map(|file| environment.path(file));
+    if let Some(file) = &drop_in {
+        refuse_existing(file, "--credential-drop-in")?;
     }
     let mut access = source::access(
         args.openrc.as_deref(),
@@ -74,18 +66,7 @@ pub fn run(
     let complete = choices
         .iter()
         .all(|choice| choice.value.is_some() || !choice.needed);
-    let mut words = format!("cloud {}: {}\n", access.settings.name, access.origin);
-    for note in &access.notes {
-        words.push_str(&format!("note: {note}\n"));
-    }
-    for Choice {
-        key, value, why, ..
-    } in &choices
-    {
-        let value = value.as_deref().unwrap_or("-");
-        // Names in the cloud are hostile text.
-        words.push_str(&line!("{key:<16} {value}: {why}"));
-    }
+    let mut words = found(&access, &choices);
     if print {
         out.write_all(yaml.as_bytes())?;
         words.push_str(&format!(
@@ -121,6 +102,33 @@ pub fn run(
         out.write_all(words.as_bytes())?;
     }
     Ok(if complete { Exit::Done } else { Exit::Failed })
+}
+
+fn refuse_existing(file: &Path, option: &str) -> anyhow::Result<()> {
+    if file.exists() {
+        bail!(
+            "{}: exists, and is not overwritten; remove it, or give another file with {option}",
+            file.display()
+        );
+    }
+    Ok(())
+}
+
+/// The access, and the choice for each key.
+fn found(access: &source::Access, choices: &[Choice]) -> String {
+    let mut words = format!("cloud {}: {}\n", access.settings.name, access.origin);
+    for note in &access.notes {
+        words.push_str(&format!("note: {note}\n"));
+    }
+    for Choice {
+        key, value, why, ..
+    } in choices
+    {
+        let value = value.as_deref().unwrap_or("-");
+        // Names in the cloud are hostile text.
+        words.push_str(&line!("{key:<16} {value}: {why}"));
+    }
+    words
 }
 
 /// Writes the lines by which systemd passes the secret to a unit, and returns the next steps.

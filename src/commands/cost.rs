@@ -16,6 +16,7 @@ use condor::ran::{self, Notes, RanJob};
 use config::Config;
 use report::cost::{By, Job, NodeTime, NodeTimes, Options, Period, Shares, Summary, TickOfNodes};
 use report::{TickReport, history, status};
+use simulation::{SimulatedJob, World};
 use system::deadline::Deadline;
 use system::environment::Environment;
 use system::exit::Exit;
@@ -39,14 +40,18 @@ pub fn run(args: &Cost, environment: &Environment, out: &mut dyn Write) -> anyho
     let mut unknown = Vec::new();
     let nodes = nodes(&folder, &last, &period, &mut unknown)?;
     let mut exit = Exit::Done;
+    let world = config.simulation.as_ref();
+    let world = world.and_then(|_| simulation::file::read(&directory));
     let schedds = if config.simulation.is_some() {
-        unknown.push("jobs are unknown: a simulated site has no job history".to_owned());
+        if world.is_none() {
+            unknown.push("jobs are unknown: the simulated site cannot be read".to_owned());
+        }
         Vec::new()
     } else {
         schedds(&config, &period, &mut unknown, &mut exit)
     };
     // A schedd that does not answer may have run jobs on any node.
-    let mut is_whole = config.simulation.is_none() && exit == Exit::Done;
+    let mut is_whole = config.simulation.is_some() == world.is_some() && exit == Exit::Done;
     let known_since = schedds.iter().filter_map(|(_, since)| *since).max();
     let known_since = known_since.map_or(i64::MIN, |since| since.saturating_mul(1000));
     let policy = &config.policy;
@@ -55,6 +60,10 @@ pub fn run(args: &Cost, environment: &Environment, out: &mut dyn Write) -> anyho
     let mut notes = Notes::new();
     let tools = tools(&config);
     let deadline = Deadline::within(HISTORY_LIMIT);
+    if let Some(world) = &world {
+        let jobs = world.jobs.iter().map(|job| simulated(world, job));
+        jobs.for_each(|job| shares.add(&job));
+    }
     for (schedd, _) in &schedds {
         let add = |job: RanJob| shares.add(&shared(job));
         let schedd = schedd.as_deref();
@@ -162,7 +171,7 @@ fn nodes(
     period: &Period,
     unknown: &mut Vec<String>,
 ) -> anyhow::Result<Vec<NodeTime>> {
-    let mut times = NodeTimes::default();
+    let mut times = NodeTimes::within(period, last);
     let mut damaged = 0_u64;
     let days =
         history::days(folder).map_err(|error| status::Error::of_file(folder, folder, error))?;
@@ -207,6 +216,21 @@ fn shared(job: RanJob) -> Job {
             .run
             .map(|(from, to)| (milliseconds(from), milliseconds(to))),
         earlier_ms: job.earlier.saturating_mul(1000),
+    }
+}
+
+fn simulated(world: &World, job: &SimulatedJob) -> Job {
+    let time = |at: u64| world.unix_time(at).saturating_mul(1000);
+    let host = job.last_run.as_ref();
+    Job {
+        owner: job.owner.clone(),
+        group: None,
+        cpus: job.request.cpus,
+        memory_mb: job.request.memory_mb,
+        host: host.map(|(machine, _)| machine.to_lowercase()),
+        queued: Some(time(job.submitted)),
+        run: job.run(world.now).map(|(from, to)| (time(from), time(to))),
+        earlier_ms: job.lost_seconds.saturating_mul(1000),
     }
 }
 

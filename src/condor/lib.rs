@@ -107,6 +107,8 @@ struct Known {
     nodes_ask: BTreeSet<String>,
     /// `MyAddress` of the negotiator.
     negotiator: Option<String>,
+    /// Running jobs by machine, if every node lists its own.
+    listed: Option<BTreeMap<String, MachineJobs>>,
 }
 
 impl Known {
@@ -172,6 +174,7 @@ impl CondorPool {
                 owners: BTreeMap::new(),
                 nodes_ask: BTreeSet::new(),
                 negotiator: None,
+                listed: None,
             }),
         }
     }
@@ -194,10 +197,14 @@ impl CondorPool {
         self
     }
 
-    /// Single jobs, for reports: without an answer, none is named.
+    /// Single jobs, for reports: those that the slots list. Else the collector is queried; without an answer, none is named.
     fn named_jobs(&self, deadline: Deadline) -> BTreeMap<String, MachineJobs> {
+        let listed = self.known().listed.take();
         if !self.names_jobs {
             return BTreeMap::new();
+        }
+        if let Some(listed) = listed {
+            return listed;
         }
         let running = slots::running(&self.tools, self.schedds.len() > 1, deadline);
         running.unwrap_or_else(|error| {
@@ -224,11 +231,14 @@ impl CondorPool {
 
     fn collector(&self, deadline: Deadline) -> Observed<CollectorView> {
         let identity = self.token_identity.as_deref();
-        match slots::observe(&self.tools, identity, deadline) {
-            Ok((collector, clock, negotiator)) => {
-                *self.known_clock() = Some(clock);
-                self.known().negotiator = negotiator;
-                Observed::Known(collector)
+        let several = self.schedds.len() > 1;
+        match slots::observe(&self.tools, identity, several, deadline) {
+            Ok(collected) => {
+                *self.known_clock() = Some(collected.clock);
+                let mut known = self.known();
+                known.negotiator = collected.negotiator;
+                known.listed = collected.jobs;
+                Observed::Known(collected.view)
             }
             Err(error) => Observed::Unknown(daemon_off::collector(&self.tools, &error, deadline)),
         }
@@ -680,6 +690,38 @@ mod tests {
         let view = pool.observe(&TrackedMachines::default(), Deadline::within(LIMIT));
         assert!(local(&view).is_ok(), "{:?}", view.schedds);
         assert!(fake.path().join("asked").exists());
+    }
+
+    #[test]
+    fn jobs_are_named_by_the_slots_and_queried_only_for_a_node_that_lists_none() {
+        let fake = recorded();
+        let slots = include_str!("../../tests/fixtures/condor/status-slots.txt");
+        let n1 = slots.lines().find(|line| line.starts_with("out|\"n1\""));
+        let n1 = n1.unwrap();
+        let other = n1.replace("n1\"", "desktop\"");
+        let other = other.replace("\"20261122t1\"", "");
+        let other = other.replace("\"0f3c6c1e-0000-4000-8000-000000000001\"", "");
+        let users = r#""{ \"alice@x\",\"bob@x\" }""#;
+        let answer = |jobs: &str| {
+            let lists = format!("\t\t\t{users}\t\"{{ 1,1 }}\"\t");
+            format!("{n1}{lists}{jobs}\n{other}{lists}undefined\nexit=0\n")
+        };
+        let named = |jobs: &str| -> Vec<(String, Option<String>)> {
+            fake.answer("condor_status", "any", &answer(jobs));
+            let pool = pool(&fake).naming_jobs(true);
+            let view = pool.observe(&TrackedMachines::default(), Deadline::within(LIMIT));
+            assert!(view.collector.is_known());
+            let jobs = view.jobs.running.get("n1").into_iter();
+            let jobs = jobs.flat_map(|jobs| jobs.named.clone());
+            jobs.map(|job| (job.job, job.owner)).collect()
+        };
+        let queries = || fake.calls().matches("State =?= \"Claimed\"").count();
+        let job = |id: &str, owner: &str| (id.to_owned(), Some(owner.to_owned()));
+        let listed = r#""{ \"ap#7.3#1\",\"ap#8.0#2\" }""#;
+        assert_eq!(named(listed), [job("7.3", "alice"), job("8.0", "bob")]);
+        assert_eq!(queries(), 0);
+        assert_eq!(named("undefined"), []);
+        assert_eq!(queries(), 1);
     }
 
     #[test]

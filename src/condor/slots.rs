@@ -23,6 +23,7 @@ use daemons::{daemons, own_ad};
 pub(crate) use jobs::running;
 use slot::Slot;
 use startds::Startds;
+use std::collections::BTreeMap;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -30,6 +31,7 @@ use super::answer::quoted;
 use super::command::{Call, Tools};
 use super::error::Error;
 use scaling::action::StartdIdentity;
+use scaling::job_names::MachineJobs;
 use scaling::observation::{CollectorView, StartdView};
 use scaling::sender::Sender;
 use system::deadline::Deadline;
@@ -67,14 +69,25 @@ impl Clock {
     }
 }
 
-/// Asks the collector of `pool`, or of this machine's configuration: all of it, or an error. With it come its clock and the
-/// address of the negotiator (`MyAddress`).
-/// `identity` is the one that the tokens of nodes have (`condor.token_identity`).
+/// The answers of a collector.
+pub(super) struct Collected {
+    pub view: CollectorView,
+    pub clock: Clock,
+    /// `MyAddress` of the negotiator.
+    pub negotiator: Option<String>,
+    /// Running jobs by machine; `None` if a node does not list its own.
+    pub jobs: Option<BTreeMap<String, MachineJobs>>,
+}
+
+/// Asks the collector of `pool`, or of this machine's configuration: all of it, or an error.
+/// `identity` is the one that the tokens of nodes have (`condor.token_identity`). With `several` schedds, a job has the name of
+/// its schedd.
 pub(super) fn observe(
     tools: &Tools,
     identity: Option<&str>,
+    several: bool,
     deadline: Deadline,
-) -> Result<(CollectorView, Clock, Option<String>), Error> {
+) -> Result<Collected, Error> {
     let (clock, daemons, startds) = thread::scope(|scope| {
         let clock = scope.spawn(|| own_ad(tools, deadline));
         let daemons = scope.spawn(|| daemons(tools, identity, deadline));
@@ -88,6 +101,7 @@ pub(super) fn observe(
         seconds: now,
         at: Instant::now(),
     };
+    let jobs = jobs::listed(&startds, several);
     let (startds, unreadable) = startds.views(now);
     let view = CollectorView {
         up_for,
@@ -97,7 +111,12 @@ pub(super) fn observe(
         unreadable,
         forged: daemons.forged,
     };
-    Ok((view, clock, daemons.negotiator))
+    Ok(Collected {
+        view,
+        clock,
+        negotiator: daemons.negotiator,
+        jobs,
+    })
 }
 
 /// The startds that `startd` may be, in one call.

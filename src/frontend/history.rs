@@ -14,6 +14,8 @@ use super::last::{Last, LastTick};
 use super::series::{Range, Shown};
 use super::view::View;
 use report::history;
+use report::history::life::Life;
+use report::history::search::{Found, search};
 
 /// Answers that need days read, one after the other, for which as many wait: they would take every connection else.
 const READING: usize = 8;
@@ -156,6 +158,35 @@ impl History {
             }
         })
     }
+
+    /// The life of a node, as `ehos explain NODE` tells it.
+    ///
+    /// # Errors
+    /// When the history cannot be read.
+    pub fn life(&self, name: &str) -> io::Result<Answer> {
+        let Some(last) = self.known_last() else {
+            return Ok(Answer::error(404, "no tick yet"));
+        };
+        let last = &last.snapshot;
+        self.read_days(|_| {
+            let (found, _) = search(&self.folder, last, name)?;
+            let suggestions = match found {
+                Found::Node { node, records } => match Life::of(&node, &records, last) {
+                    Some(life) => return Answer::json(&life),
+                    None => Vec::new(),
+                },
+                Found::Nothing { suggestions } => suggestions,
+            };
+            let similar = match suggestions.as_slice() {
+                [] => String::new(),
+                names => format!("; similar names: {}", names.join(", ")),
+            };
+            Ok(Answer::error(
+                404,
+                &format!("no node of this name in the history{similar}"),
+            ))
+        })
+    }
 }
 
 #[cfg(test)]
@@ -168,6 +199,7 @@ mod tests {
         let history = History::new(folder.path().to_owned());
         let statuses = || {
             let node = history.node("n").unwrap().status;
+            assert_eq!(history.life("n").unwrap().status, 404);
             let series = history.series(Range::Hour).unwrap().status;
             let decisions = history.decisions(10, None).unwrap();
             (node, series, decisions.status)

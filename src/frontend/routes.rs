@@ -87,11 +87,18 @@ impl Router {
             "/api/series" => self.series(head),
             "/api/costs" => history.costs(),
             "/api/decisions" => self.decisions(head),
+            path if path.starts_with("/api/life/") => {
+                let name = path.strip_prefix("/api/life/").and_then(decoded);
+                match name {
+                    Some(name) => history.life(&name),
+                    None => Ok(Answer::error(400, "the name of the node cannot be read")),
+                }
+            }
             path => match path.strip_prefix("/api/node/").map(decoded) {
                 Some(Some(name)) => history.node(&name),
                 Some(None) => Ok(Answer::error(400, "the name of the node cannot be read")),
                 None if path.starts_with("/api/") => {
-                    let known = "there are /api/status, /api/page, /api/series, /api/costs, /api/decisions and /api/node/NAME";
+                    let known = "there are /api/status, /api/page, /api/series, /api/costs, /api/decisions, /api/node/NAME and /api/life/NAME";
                     Ok(Answer::error(404, known))
                 }
                 None => Ok(Answer::text(404, "there is nothing here; the page is at /")),

@@ -119,6 +119,8 @@ scaling::names! {
         NotAnswered = "match_unknown",
         /// The first node of its type decides.
         FirstNodeDecides = "first_node_decides",
+        /// No node of such a type has joined yet.
+        MatchUndetermined = "match_undetermined",
         /// A concurrency limit is used up.
         ConcurrencyLimit = "concurrency_limit",
         /// The quota of an accounting group is used up.

@@ -195,6 +195,9 @@ pub enum Reason {
     FirstNodeDecides "first_node_decides" { jobs: u64, clause: Option<String> } =>
         "{jobs} waiting until the first node of its type has joined and shows {}",
         clause.as_ref().map_or("its resources".to_owned(), |clause| format!("whether {clause}"));
+    MatchUndetermined "match_undetermined" { jobs: u64, clause: Option<String> } =>
+        "a match of {jobs} is undetermined: no node of a large enough type has joined and shows {}",
+        clause.as_ref().map_or("its resources".to_owned(), |clause| format!("whether {clause}"));
     ConcurrencyLimit "concurrency_limit" { jobs: u64, concurrency_limit: String, used: String, limit: String } =>
         "{jobs} waiting for concurrency limit {concurrency_limit}: {used} of {limit} in use";
     GroupQuota "group_quota" { jobs: u64, accounting_group: String, used: String, quota: String } =>

@@ -11,6 +11,11 @@ fn path(directory: &Path) -> PathBuf {
     directory.join("world.json")
 }
 
+/// The world of `directory`, for those who only look at it; nothing where no world can be read.
+pub fn read(directory: &Path) -> Option<World> {
+    serde_json::from_slice(&own_file::read(&path(directory)).ok()?).ok()
+}
+
 /// The world of `directory`, or a new one: at the beginning, when the scenario is another one now, or when what is
 /// there is no world.
 ///

@@ -126,6 +126,9 @@ pub struct ScenarioJobs {
     /// What a machine must have for them (`has` of its flavor); nothing when empty.
     #[serde(default)]
     pub needs: String,
+    /// Their owner; nobody when empty.
+    #[serde(default)]
+    pub owner: String,
 }
 
 fn default_cpus() -> u64 {

@@ -123,9 +123,18 @@ pub struct SimulatedJob {
     /// What a machine must have for it; nothing when empty.
     #[serde(default)]
     pub needs: String,
+    /// Its owner; nobody when empty.
+    #[serde(default)]
+    pub owner: String,
     /// `NumJobStarts`.
     pub starts: u32,
     pub state: JobState,
+    /// The machine and the start of its last run.
+    #[serde(default)]
+    pub last_run: Option<(String, Seconds)>,
+    /// The time of its runs that did not end.
+    #[serde(default)]
+    pub lost_seconds: Seconds,
     pub submitted: Seconds,
     /// Its `QDate` says that it has waited since 1970.
     #[serde(default)]

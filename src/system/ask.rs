@@ -1,6 +1,6 @@
 //! Questions to the operator at a terminal.
 
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, BufRead, IsTerminal, Write};
 
 /// Asks a question at the terminal, and returns the line that was typed; `None` without a terminal.
 ///
@@ -13,9 +13,13 @@ pub fn line(question: &str) -> io::Result<Option<String>> {
     }
     write!(output, "{question} ")?;
     output.flush()?;
-    let mut answer = String::new();
-    input.read_line(&mut answer)?;
-    Ok(Some(answer.trim().to_owned()))
+    // Bytes that are no text are an answer too, and none that means yes.
+    let mut answer = Vec::new();
+    input.lock().read_until(b'\n', &mut answer)?;
+    if !answer.ends_with(b"\n") {
+        writeln!(output)?;
+    }
+    Ok(Some(String::from_utf8_lossy(&answer).trim().to_owned()))
 }
 
 /// Asks a question whose answer is yes or no; `None` without a terminal. Every other answer is no.

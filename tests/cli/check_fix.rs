@@ -1,10 +1,8 @@
 //! `ehos check --fix`: safe changes are shown first, made after a yes, and checked again.
 
 use std::fs;
-use std::io::Write;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
-use std::process::Stdio;
 
 use serde_json::{Value, json};
 
@@ -64,25 +62,18 @@ fn mode(path: &Path) -> u32 {
 }
 
 /// The command at a terminal, where somebody types `answer`.
-fn at_a_terminal(site: &Site, answer: &str) -> Run {
-    let command = format!(
-        "{} check --fix --config {} --state-dir {}",
-        testkit::program!(),
-        site.config().display(),
-        site.state().display()
-    );
-    let mut script = site.words(&["script", "-qec", &command, "/dev/null"]);
-    let mut script = script
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut stdin = script.stdin.take().unwrap();
-    writeln!(stdin, "{answer}").unwrap();
-    let run = site.end(script);
-    drop(stdin);
-    run
+fn at_a_terminal(site: &Site, answer: &[u8]) -> Run {
+    let (config, state) = (site.config(), site.state());
+    let paths = (config.to_str().unwrap(), state.to_str().unwrap());
+    let words = [
+        "check",
+        "--fix",
+        "--config",
+        paths.0,
+        "--state-dir",
+        paths.1,
+    ];
+    site.at_a_terminal(&words, answer)
 }
 
 #[test]
@@ -124,7 +115,14 @@ fn with_a_yes_the_changes_are_made_and_checked_again() {
 
 #[test]
 fn a_terminal_is_asked_and_its_no_is_a_no() {
-    for (answer, code, count) in [("n", 1, 0), ("", 1, 0), ("yes", 0, 4)] {
+    for (answer, code, count) in [
+        (&b"n\n"[..], 1, 0),
+        (b"\n", 1, 0),
+        (b"\x04", 1, 0),
+        (b"yes, all of them\n", 1, 0),
+        (b"\xff\xfe\n", 1, 0),
+        (b"yes\n", 0, 4),
+    ] {
         let double = Double::start(script());
         let site = site(&double);
         at_a_terminal(&site, answer)

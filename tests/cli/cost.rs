@@ -365,14 +365,23 @@ fn every_field_is_documented() {
 }
 
 #[test]
-fn a_simulated_site_has_nodes_and_no_jobs() {
+fn a_simulated_site_has_nodes_and_jobs_with_owners() {
     let site = Site::simulated();
     for _ in 0..6 {
         site.tick(&[]).exits(0);
     }
     assert!(fs::exists(site.state().join("history/last.json")).unwrap());
     let run = cost(&site, &["--by", "flavor"]);
-    run.exits(0)
-        .says("a simulated site has no job history")
-        .says(" in ");
+    run.exits(0).says(" in ");
+    cost(&site, &["--by", "owner"])
+        .exits(0)
+        .never_says("jobs are unknown")
+        .says("alice")
+        .says("bob");
+    let cents = |by: &str| {
+        let json = cost(&site, &["--by", by, "-o", "json"]).json();
+        json["total"]["cost"].as_f64().unwrap()
+    };
+    assert!(cents("owner") > 0.0);
+    assert!((cents("owner") - cents("flavor")).abs() < 1e-9);
 }

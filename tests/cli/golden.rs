@@ -388,6 +388,8 @@ fn a_simulated_site_in_json() {
         "/api/decisions?limit=1&before=2027-01-15T09:10:00Z",
         "/api/node/20270115t090200-01",
         "/api/node/none",
+        "/api/life/20270115t090200-01",
+        "/api/life/none",
         "/api/series?range=1y",
     ] {
         let reply = server.get(target);

@@ -294,7 +294,7 @@ fn a_delete_names_the_jobs_and_needs_consent() {
     let refused = ehos(&site, &["delete", &busy[0]]);
     refused
         .exits(1)
-        .says("running jobs that END: 1 (claimed slots as of the last tick: 1)\n  unknown owner: ")
+        .says("running jobs that END: 1 (claimed slots as of the last tick: 1)\n  carol: 15.0\n")
         .warns("no terminal to ask at; add --yes");
     site.tick(&[]).exits(0).never_says("delete requested");
     ehos(&site, &["delete", &busy[0], "-o", "json"]).exits(1);
@@ -307,6 +307,49 @@ fn a_delete_names_the_jobs_and_needs_consent() {
     site.tick(&[]).exits(0).never_says("delete requested");
     ehos(&site, &["delete", &busy[0], "--yes"]).exits(0);
     site.tick(&[]).exits(0).says("delete requested by alice");
+    assert!(!site.remembered().contains(&busy[0]));
+}
+
+#[test]
+fn at_a_terminal_only_a_yes_deletes() {
+    let site = site();
+    let busy = nodes(&site, true);
+    let (config, state) = (site.config(), site.state());
+    let paths = (config.to_str().unwrap(), state.to_str().unwrap());
+    let words = [
+        "delete",
+        &busy[0],
+        "--config",
+        paths.0,
+        "--state-dir",
+        paths.1,
+    ];
+    let question = format!("Delete node {}? [y/N]", busy[0]);
+    let refusals: [&[u8]; 6] = [
+        b"n\n",
+        b"\n",
+        b"\x04",
+        b"yes please\n",
+        b"\xff\xfe\n",
+        b"\x1b[A\n",
+    ];
+    for typed in refusals {
+        site.at_a_terminal(&words, typed)
+            .exits(1)
+            .says("running jobs that END: ")
+            .says(&question)
+            .says("the answer is not yes: not deleted");
+    }
+    // Before or at the question.
+    site.at_a_terminal(&words, b"\x03").exits(130);
+    site.tick(&["--dry-run"]).never_says("delete requested");
+    site.at_a_terminal(&words, b"Yes\n")
+        .exits(0)
+        .says(&question)
+        .says("delete requested; the next tick deletes its server");
+    site.tick(&[]).exits(0).says("delete requested by ");
+    site.tick(&[]).exits(0);
+    site.tick(&[]).exits(0);
     assert!(!site.remembered().contains(&busy[0]));
 }
 

@@ -1,15 +1,13 @@
 //! `ehos retire`: takes a whole pool away, deletes only what has the mark of the pool, and goes on after each crash.
 
-use std::io::Write;
-use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
 use crate::crashes::{KILLED, Points, Proxy};
 use crate::double::{Double, Line, Reply, always};
-use crate::harness::cloud::{self, CREATE, SERVERS};
-use crate::harness::{Run, Site};
+use crate::harness::cloud::{self, CREATE, SERVER_ID, SERVERS};
+use crate::harness::{Run, Site, condor};
 
 const PROJECT: &str = "b9b88f6ba68141e7823bee98ea1986a7";
 const IMAGE: &str = "6a3a3c4e-1111-4222-8333-444455556666";
@@ -21,6 +19,7 @@ const BUILDER: &str = "965a23a1-6986-4f77-a211-cdabf33b06f8";
 const MARKED_KEY: &str = "ssh-ed25519 AAAAC3 me@here ehos-pool=pool-1";
 
 const IMAGES: &str = "/v2/images";
+const SERVERS_OF: &str = "/v2.1/servers";
 const KEYS: &str = "/v2.1/os-keypairs";
 const GROUPS: &str = "/v2.0/security-groups";
 const RULES: &str = "/v2.0/security-group-rules";
@@ -488,23 +487,20 @@ fn the_pool_id_is_the_only_yes() {
         .exits(1)
         .warns("no terminal to ask at: nothing changed; add --yes");
     retire(&site, &["-o", "json"]).exits(1).warns("add --yes");
-    for (answer, code, deletes) in [("yes", 1, 0), ("pool-2", 1, 0), ("pool-1", 0, 4)] {
-        let binary = testkit::program!();
-        let command = format!("{binary} {}", words(&site, &[]).join(" "));
-        let mut script = site.words(&["script", "-qec", &command, "/dev/null"]);
-        let mut script = script
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut stdin = script.stdin.take().unwrap();
-        writeln!(stdin, "{answer}").unwrap();
-        site.end(script)
+    for (answer, code, deletes) in [
+        (&b"yes\n"[..], 1, 0),
+        (b"pool-2\n", 1, 0),
+        (b"\n", 1, 0),
+        (b"\x04", 1, 0),
+        (b"\xff\n", 1, 0),
+        (b"pool-1\n", 0, 4),
+    ] {
+        let words = words(&site, &[]);
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        site.at_a_terminal(&words, answer)
             .exits(code)
             .says("Type the pool id (pool-1) to take the whole pool away:");
-        drop(stdin);
-        assert_eq!(double.count("DELETE", ""), deletes, "{answer}");
+        assert_eq!(double.count("DELETE", ""), deletes, "{answer:?}");
     }
 }
 
@@ -539,8 +535,8 @@ fn a_simulated_pool_is_taken_away_by_its_ticks() {
     }
 }
 
-/// A cloud in which each delete has its effect at once.
-fn become_what_was_done(double: &Double) {
+/// The objects that no request has deleted.
+fn left(double: &Double) -> Objects {
     let deleted = |path: String| double.count("DELETE", &path) > 0;
     let mut left = ours();
     if deleted(format!("{IMAGES}/{IMAGE}")) {
@@ -555,7 +551,7 @@ fn become_what_was_done(double: &Double) {
     if deleted(format!("{GROUPS}/{GROUP}")) {
         left.groups.remove(0);
     }
-    double.play(script(&left, &[], vec![]));
+    left
 }
 
 #[test]
@@ -568,9 +564,9 @@ fn killed_at_every_point_at_which_it_sends_it_deletes_each_thing_once() {
     points.arm();
     let end = Instant::now() + Duration::from_secs(240);
     let mut runs = 0;
-    let binary = testkit::program!().to_owned();
+    let binary = env!("CARGO_BIN_EXE_ehos").to_owned();
     loop {
-        become_what_was_done(&double);
+        double.play(script(&left(&double), &[], vec![]));
         let words: Vec<String> = [vec![binary.clone()], words(&site, &["--yes"])].concat();
         let words: Vec<&str> = words.iter().map(String::as_str).collect();
         let ended = points.run(&mut site.words(&words));
@@ -593,4 +589,98 @@ fn killed_at_every_point_at_which_it_sends_it_deletes_each_thing_once() {
     }
     assert_eq!(double.count("DELETE", ""), 4);
     assert_eq!(points.hit(), points.seen());
+}
+
+const FOREIGN: &str = "c65a23a1-6986-4f77-a211-cdabf33b06f8";
+
+/// What the ticks and runs have left of a pool with a node, a builder, and a server of others.
+fn become_what_is_left(double: &Double, site: &Site) {
+    let deleted = |id: &str| double.count("DELETE", &format!("{SERVERS_OF}/{id}")) > 0;
+    let mut node = cloud::server(SERVER_ID, "n-1", "ACTIVE");
+    node["image"] = json!({"id": IMAGE});
+    let builder = json!({
+        "id": BUILDER, "name": "ehos-v1-builder-b1", "status": "ACTIVE", "image": "", "created": jiff::Timestamp::now().to_string(),
+        "metadata": {"ehos_cluster": "pool-1", "ehos_role": "builder", "ehos_node": "b1", "ehos_lifetime": "7200"},
+    });
+    let builder = cloud::signed(builder, jiff::Timestamp::now());
+    let foreign = json!({"id": FOREIGN, "name": "ehos-v1-execute-n-9", "status": "ACTIVE", "image": "",
+        "created": "2026-11-22T10:31:13Z", "metadata": {}});
+    let mut servers = vec![node, builder, foreign];
+    servers.retain(|server| !deleted(server["id"].as_str().unwrap()));
+    double.play(script(&left(double), &servers, vec![]));
+    let calls = site.calls();
+    let drain = calls
+        .split_once(" -reason ")
+        .and_then(|(_, rest)| rest.split_once(" slot1@"));
+    let slot = match drain {
+        _ if calls.contains("INVALIDATE_MASTER_ADS") => String::new(),
+        Some((reason, _)) => condor::drained_slot("n1", SERVER_ID, "n-1", reason),
+        None => condor::slot("n1", SERVER_ID, "n-1", 900),
+    };
+    condor::answer(&site.tools(), "condor_status", "any", &(slot + "exit=0\n"));
+}
+
+#[test]
+fn killed_at_every_point_a_pool_with_nodes_goes_whole_and_nothing_of_others() {
+    let double = Double::start(script(&ours(), &[], vec![]));
+    let points = Points::new();
+    let proxy = Proxy::start(&points);
+    let site = Site::with_cloud(&proxy.before(double.url()));
+    let tools = points.before(&site.tools());
+    let site = site
+        .over("ehos: {server_group: nodes-pool-1, security_groups: [site]}\n")
+        .over(&format!("condor: {{bin: {}}}\n", tools.display()))
+        .waiting(1);
+    points.arm();
+    let end = Instant::now() + Duration::from_secs(400);
+    let binary = env!("CARGO_BIN_EXE_ehos").to_owned();
+    let words: Vec<String> = [vec![binary], words(&site, &["--yes"])].concat();
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let mut is_over = false;
+    for round in 1.. {
+        become_what_is_left(&double, &site);
+        points.part("retire ");
+        let ended = points.run(&mut site.words(&words));
+        assert!(Instant::now() < end, "no end: {ended:#?}");
+        match ended.code {
+            KILLED | 75 => {}
+            0 => {
+                println!("{round} rounds, {} points", points.hit().len());
+                is_over = true;
+            }
+            _ => panic!("{ended:#?}"),
+        }
+        become_what_is_left(&double, &site);
+        points.part("tick ");
+        let ended = points.run(&mut site.command(&[]));
+        match ended.code {
+            KILLED => {}
+            0 | 1 if is_over => break,
+            0 | 1 => {}
+            _ => panic!("{ended:#?}"),
+        }
+    }
+    for path in [
+        format!("{SERVERS_OF}/{SERVER_ID}"),
+        format!("{SERVERS_OF}/{BUILDER}"),
+        format!("{IMAGES}/{IMAGE}"),
+        format!("{KEYS}/ehos"),
+        format!("{RULES}/{RULE}"),
+        format!("{GROUPS}/{GROUP}"),
+    ] {
+        assert_eq!(double.count("DELETE", &path), 1, "{path}");
+    }
+    assert_eq!(double.count("DELETE", ""), 6, "nothing of others");
+    assert_eq!(double.count("POST", CREATE), 0);
+    assert_eq!(site.calls().matches("condor_drain ").count(), 1);
+    assert_eq!(site.saved()["nodes"], json!({}));
+    assert_eq!(points.hit(), points.seen());
+    for point in [
+        "retire GET v2.1:servers:detail 1 after",
+        "retire DELETE v2:images:ID 1 before",
+        "tick condor_drain 1 after",
+        "tick DELETE v2.1:servers:ID 1 after",
+    ] {
+        assert!(points.hit().contains(point), "{point}: {:#?}", points.hit());
+    }
 }

@@ -7,6 +7,8 @@ use serde_json::json;
 
 use crate::harness::{Run, Site, repository};
 
+const STEPS: &str = "history/2027-01-15.steps";
+
 /// A simulated site with the state directory of this layout.
 fn of_layout(layout: &str) -> Site {
     let site = Site::simulated();
@@ -15,9 +17,13 @@ fn of_layout(layout: &str) -> Site {
         "state.json",
         "history/last.json",
         "history/2027-01-15.jsonl",
+        STEPS,
     ] {
-        let text = fs::read_to_string(fixture.join(file)).unwrap();
-        site.write(&format!("state/{file}"), &text);
+        match fs::read_to_string(fixture.join(file)) {
+            Ok(text) => site.write(&format!("state/{file}"), &text),
+            // The first layout had none.
+            Err(_) => assert_eq!((layout, file), ("layout-1", STEPS)),
+        }
     }
     site
 }
@@ -49,15 +55,19 @@ fn readers(site: &Site) -> Vec<(String, Run)> {
 #[test]
 fn every_command_reads_files_of_every_layout() {
     for layout in ["layout-1", "layout-2"] {
-        for (command, run) in readers(&of_layout(layout)) {
+        let site = of_layout(layout);
+        let steps = fs::read_to_string(site.state().join(STEPS)).unwrap_or_default();
+        for (command, run) in readers(&site) {
             assert!(
                 matches!(run.code(), Some(0 | 1)),
                 "{layout}: {command}: {run}"
             );
-            for word in ["damaged", "cannot be read", "newer"] {
+            for word in ["damaged", "cannot be read", "newer", "no step"] {
                 assert!(!run.stderr.contains(word), "{layout}: {command}: {run}");
             }
         }
+        let now = fs::read_to_string(site.state().join(STEPS)).unwrap_or_default();
+        assert!(now.starts_with(&steps), "{layout}: {now}");
     }
 }
 

@@ -53,7 +53,7 @@ fn jobs_on_a_vanished_server_are_told_until_their_leases_end() {
     let on = &told.machines[0];
     assert_eq!(
         (on.jobs, &*on.schedd, on.example.as_deref()),
-        (4, "simulated", Some("0.0"))
+        (4, "simulated", Some("1.0"))
     );
     let until = told.until.unwrap();
     assert_eq!(

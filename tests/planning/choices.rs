@@ -310,3 +310,40 @@ fn jobs_of_which_nothing_is_known_buy_no_nodes_by_taking_those_of_others() {
         assert_eq!(count, [due, 0, 0, 0], "{many:?} {waiting:?}");
     }
 }
+
+/// A higher limit may not help jobs of which no node has shown whether they match.
+#[test]
+fn a_limit_before_any_node_has_joined_says_that_the_match_is_open() {
+    let clause = Some("TARGET.HasWindows".to_owned());
+    let open = Observed::Known(MatchResult::Undetermined { clause });
+    let known = Observed::Known(MatchResult::Matches);
+    let limited = "3 waiting for 1 more node, limited by nodes_max 0";
+    let undetermined = "a match of 3 is undetermined: no node of a large enough type has joined and shows whether \
+                        TARGET.HasWindows";
+    // Of a type that is too small nothing is to be known.
+    for (small_type, large_type, due) in [
+        (&open, &open, vec![limited, undetermined]),
+        (&known, &open, vec![limited, undetermined]),
+        (&open, &known, vec![limited]),
+    ] {
+        let flavors = vec![flavor(1, 1024, None), flavor(16, 16 * 1024, None)];
+        let mut small = Small::new(vec![cloud("a", flavors)], vec![jobs(3, 4, 1024)]);
+        small.policy.nodes_max = 0;
+        let (mut observation, policy, state) = small.scene();
+        let Some(Observed::Known(schedd)) = observation.pool.schedds.values_mut().next() else {
+            panic!("no schedd");
+        };
+        let demand = &mut schedd.demand[0];
+        demand.needs = RequirementsDigest("needs".to_owned());
+        for (place, answer) in [small_type, large_type].into_iter().enumerate() {
+            let kind = kind(&small.clouds[0], place);
+            observation
+                .matches
+                .insert(kind, demand.key(), answer.clone());
+        }
+        let plan = plan(&observation, &policy, &state);
+        let why = &plan.groups[0].why;
+        let why: Vec<String> = why.iter().map(ToString::to_string).collect();
+        assert_eq!(why, due);
+    }
+}

@@ -73,26 +73,9 @@ impl Site {
     }
 
     fn ehos_yaml(&self, bin: &Path) -> String {
-        let auth = &self.nova.auth;
+        let url = self.proxy.before(&self.nova.auth["auth_url"]);
         format!(
-            "clouds:
-  testbed:
-    auth_url: {url}
-    username: {user}
-    password: {password}
-    project_name: {project}
-    user_domain_name: {domain}
-    project_domain_name: {domain}
-    region_name: RegionOne
-ehos:
-  cluster: {cluster}
-  project_prefix: {cluster}
-  image: GOLD CentOS 7
-  flavor: m1.medium
-  network: dualStack
-  key: ehos
-  security_groups: [ehos]
-  userdata_file: {project_dir}/configs/execute.yaml
+            "{pool}  userdata_file: {project_dir}/configs/execute.yaml
 condor:
   bin: {bin}
   host_ip: 127.0.0.1
@@ -109,12 +92,9 @@ daemon:
   delete_timeout: 20 s
   backoff_initial: 5 s
 ",
-            url = self.proxy.before(&auth["auth_url"]),
-            user = auth["username"],
-            password = auth["password"],
-            project = auth["project_name"],
-            domain = auth["user_domain_name"],
-            cluster = self.cluster,
+            pool = self
+                .nova
+                .pool_yaml(&url, &self.cluster, "GOLD CentOS 7", "dualStack"),
             project_dir = env!("CARGO_MANIFEST_DIR"),
             bin = bin.display(),
         )

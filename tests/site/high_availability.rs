@@ -113,26 +113,9 @@ impl Pair {
     }
 
     fn ehos_yaml(&self, host: &str) -> String {
-        let auth = &self.nova.auth;
+        let url = &self.nova.auth["auth_url"];
         format!(
-            "clouds:
-  testbed:
-    auth_url: {url}
-    username: {user}
-    password: {password}
-    project_name: {project}
-    user_domain_name: {domain}
-    project_domain_name: {domain}
-    region_name: RegionOne
-ehos:
-  cluster: {cluster}
-  project_prefix: {cluster}
-  image: GOLD CentOS 7
-  flavor: m1.medium
-  network: dualStack
-  key: ehos
-  security_groups: [ehos]
-  userdata_file: {project_dir}/configs/execute.yaml
+            "{pool}  userdata_file: {project_dir}/configs/execute.yaml
 condor:
   bin: {bin}
   high_availability: true
@@ -154,12 +137,9 @@ daemon:
   tick_timeout: 20 s
   request_timeout: 5 s
 ",
-            url = auth["auth_url"],
-            user = auth["username"],
-            password = auth["password"],
-            project = auth["project_name"],
-            domain = auth["user_domain_name"],
-            cluster = self.cluster,
+            pool = self
+                .nova
+                .pool_yaml(url, &self.cluster, "GOLD CentOS 7", "dualStack"),
             project_dir = env!("CARGO_MANIFEST_DIR"),
             bin = self.dir.join(format!("bin-{host}")).display(),
             metrics = self.folder.path().join(host).join("ehos.prom").display(),

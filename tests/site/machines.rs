@@ -194,6 +194,43 @@ pub struct Nova {
 }
 
 impl Nova {
+    /// The entry `name` of `clouds:` in an ehos.yaml, with access at `url`, which is Keystone's or that of a proxy before it.
+    pub fn cloud_yaml(&self, name: &str, url: &str) -> String {
+        let auth = &self.auth;
+        format!(
+            "  {name}:
+    auth_url: {url}
+    username: {user}
+    password: {password}
+    project_name: {project}
+    user_domain_name: {domain}
+    project_domain_name: {domain}
+    region_name: RegionOne
+",
+            user = auth["username"],
+            password = auth["password"],
+            project = auth["project_name"],
+            domain = auth["user_domain_name"],
+        )
+    }
+
+    /// The sections `clouds:` and `ehos:` of the ehos.yaml of a pool in the cloud `testbed`.
+    pub fn pool_yaml(&self, url: &str, cluster: &str, image: &str, network: &str) -> String {
+        format!(
+            "clouds:
+{cloud}ehos:
+  cluster: {cluster}
+  project_prefix: {cluster}
+  image: {image}
+  flavor: m1.medium
+  network: {network}
+  key: ehos
+  security_groups: [ehos]
+",
+            cloud = self.cloud_yaml("testbed", url),
+        )
+    }
+
     /// With a token of the cloud `ehos`.
     pub fn new(dir: &Path) -> Nova {
         Nova::of(dir, "ehos")
@@ -384,30 +421,12 @@ impl Site {
 
     /// Without `condor:`, which master.yaml writes.
     fn ehos_yaml(&self, image: &str, daemon: &str) -> String {
-        let auth = &self.nova.auth;
         let daemon: String = daemon
             .lines()
             .map(|line| format!("  {}\n", line.trim()))
             .collect();
         format!(
-            "clouds:
-  testbed:
-    auth_url: {url}
-    username: {user}
-    password: {password}
-    project_name: {project}
-    user_domain_name: {domain}
-    project_domain_name: {domain}
-    region_name: RegionOne
-ehos:
-  cluster: {cluster}
-  project_prefix: {cluster}
-  image: {image}
-  flavor: m1.medium
-  network: machines
-  key: ehos
-  security_groups: [ehos]
-daemon:
+            "{pool}daemon:
   idle_timeout: 5 s
   boot_timeout: 2 min
   lost_timeout: 1 min
@@ -418,12 +437,12 @@ daemon:
   delete_timeout: 20 s
   backoff_initial: 5 s
 {daemon}",
-            url = auth["auth_url"],
-            user = auth["username"],
-            password = auth["password"],
-            project = auth["project_name"],
-            domain = auth["user_domain_name"],
-            cluster = self.cluster,
+            pool = self.nova.pool_yaml(
+                &self.nova.auth["auth_url"],
+                &self.cluster,
+                image,
+                "machines"
+            ),
         )
     }
 

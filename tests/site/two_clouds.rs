@@ -69,7 +69,7 @@ fn jobs_of_six_shapes_on_two_clouds() {
         .openstack(&["image", "show", &image, "-f", "value", "-c", "id"]);
     site.testbed
         .openstack(&["image", "set", "--community", &id]);
-    let auth = &small.nova.auth;
+    let url = &small.nova.auth["auth_url"];
     site.configure(
         "60-clouds.yaml",
         &format!(
@@ -77,23 +77,11 @@ fn jobs_of_six_shapes_on_two_clouds() {
   testbed:
     flavor: [{NOWHERE}, m1.medium, m1.large]
     prices: {{{NOWHERE}: 0.05, m1.medium: 0.06, m1.large: 0.12}}
-  small:
-    auth_url: {url}
-    username: {user}
-    password: {password}
-    project_name: {project}
-    user_domain_name: {domain}
-    project_domain_name: {domain}
-    region_name: RegionOne
-    image: {id}
+{cloud}    image: {id}
     flavor: [m1.medium, m1.large]
     prices: {{m1.medium: 0.04, m1.large: 0.08}}
 ",
-            url = auth["auth_url"],
-            user = auth["username"],
-            password = auth["password"],
-            project = auth["project_name"],
-            domain = auth["user_domain_name"],
+            cloud = small.nova.cloud_yaml("small", url),
         ),
     );
 

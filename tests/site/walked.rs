@@ -1,5 +1,5 @@
-//! README.md and docs/quickstart.md, walked as a new user: the very commands of their code blocks, in order, on a bare machine
-//! that has a clone, the binary and an entry of clouds.yaml.
+//! README.md, docs/quickstart.md and docs/install.md, walked as a new user: the very commands of their code blocks, in order, on
+//! a bare machine that has a clone, the binary and an entry of clouds.yaml, and on the central manager that the quick start makes.
 //!
 //! Each block has a place here. One that has none fails the test: a page cannot get a command that nobody has run.
 
@@ -15,15 +15,17 @@ const USER: &str = "newcomer";
 /// The entry of clouds.yaml that the quick start uses.
 const CLOUD: &str = "ehos-appcred";
 
-/// The code blocks of a page: lines that are indented by four columns, not by more, which is output.
+/// The code blocks of a page: lines that are indented by four columns, not by more, which is output or goes on a line that
+/// ends with a backslash.
 fn blocks(page: &str) -> Vec<String> {
     let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(page)).unwrap();
     let mut blocks: Vec<String> = Vec::new();
     let mut is_open = false;
     for line in text.lines() {
+        let goes_on = is_open && blocks.last().is_some_and(|block| block.ends_with('\\'));
         let command = line
             .strip_prefix("    ")
-            .filter(|rest| !rest.starts_with("    "));
+            .filter(|rest| goes_on || !rest.starts_with("    "));
         match command.filter(|rest| !rest.is_empty()) {
             Some(command) if is_open => {
                 let block = blocks.last_mut().unwrap();
@@ -49,6 +51,16 @@ enum Place {
     Manager,
     /// There too, for a few seconds: it follows.
     Follows,
+    /// There, at a terminal.
+    Terminal,
+    /// There, in a folder with the configuration of that pool.
+    Folder,
+    /// Lines for a configuration file of HTCondor there.
+    Condor,
+    /// A line for cron: its command, there.
+    Cron,
+    /// On the bare machine, as root.
+    Root,
 }
 
 /// The blocks of docs/quickstart.md, by their first words.
@@ -89,6 +101,76 @@ const README: [(&str, Place); 5] = [
     ),
 ];
 
+/// Those of docs/install.md. The quick start has made the pool whose central manager runs them.
+const INSTALL: [(&str, Place); 24] = [
+    (
+        "scripts/package deb rpm musl",
+        Place::Elsewhere("package.rs builds and installs each package"),
+    ),
+    ("ALLOW_ADVERTISE_STARTD", Place::Condor),
+    ("COLLECTOR_UPDATE_INTERVAL", Place::Condor),
+    ("sudo condor_reconfig", Place::Manager),
+    ("(umask 077; head -c 48", Place::Root),
+    (
+        "ehos config init --os-cloud MY_CLOUD -o ehos.yaml",
+        Place::Elsewhere("the commands of the quick start, with --config"),
+    ),
+    (
+        "condor:",
+        Place::Elsewhere("a configuration, which tests/cli checks"),
+    ),
+    ("sudo install -m 640 -g ehos ehos.yaml", Place::Folder),
+    (
+        "sudo systemctl enable --now ehos@blue.timer",
+        Place::Elsewhere("package.rs has two pools on one host"),
+    ),
+    (
+        "ehos config init --os-cloud MY_CLOUD -o /etc/ehos/ehos.yaml",
+        Place::Elsewhere("tests/cli/config_init.rs; /etc/ehos/ehos.yaml exists there"),
+    ),
+    ("systemctl daemon-reload", Place::Root),
+    (
+        "[Service]",
+        Place::Elsewhere("a drop-in, as the one that config init writes"),
+    ),
+    ("sudo systemd-run --pty", Place::Terminal),
+    ("* * * * * ehos", Place::Cron),
+    (
+        "openstack server create --wait --flavor FLAVOR --image IMAGE",
+        Place::Elsewhere("image.rs; the machine has no openstack client"),
+    ),
+    (
+        "openstack console log show ehos-base",
+        Place::Elsewhere("as above"),
+    ),
+    (
+        "openstack server stop ehos-base",
+        Place::Elsewhere("as above"),
+    ),
+    (
+        "ehos config render master.yaml",
+        Place::Elsewhere("machines.rs makes its central managers in this way"),
+    ),
+    (
+        "openstack console log show ehos-master",
+        Place::Elsewhere("as above"),
+    ),
+    (
+        "scp target/package/out",
+        Place::Elsewhere("package.rs installs each package"),
+    ),
+    (
+        "sudo install -m 640 -g ehos configs/MY_CLOUD.secret",
+        Place::Elsewhere("the same command as in the section before"),
+    ),
+    ("sudo systemctl enable --now ehos.timer", Place::Manager),
+    (
+        "sudo -u ehos ehos config render execute.yaml",
+        Place::Elsewhere("templates.rs; the machine has no openstack client"),
+    ),
+    ("condor_status", Place::Manager),
+];
+
 fn placed(page: &str, places: &[(&str, Place)]) -> Vec<(String, Place)> {
     let place = |block: String| {
         let found = places.iter().find(|(begin, _)| block.starts_with(begin));
@@ -110,6 +192,8 @@ fn every_command_of_the_pages_has_a_place() {
             "{begin}"
         );
     }
+    let install = placed("docs/install.md", &INSTALL);
+    assert_eq!(install.len(), INSTALL.len(), "{install:#?}");
     let five: Vec<String> = quick
         .iter()
         .filter(|(_, place)| *place == Place::Bare)
@@ -210,6 +294,73 @@ impl Walk {
         );
     }
 
+    /// On the central manager, as the user that logs in.
+    fn on_manager(&self, login: &str, command: &str) -> Answer {
+        let quoted = command.replace('\'', "'\\''");
+        self.in_clone(&format!("{login} -o BatchMode=yes '{quoted}'"))
+    }
+
+    /// Runs the commands of docs/install.md for which the machines have what they need.
+    fn install(&self, login: &str) {
+        let on_manager = |command: &str| self.on_manager(login, command);
+        let secret = on_manager("sudo ls /etc/ehos").ok();
+        let secret = secret.split_whitespace().find(|name| {
+            let end = Path::new(name).extension();
+            end.is_some_and(|end| end == "secret" || end == "password")
+        });
+        let secret = secret.expect("a file with the secret of the cloud");
+        let domain = on_manager("condor_config_val TRUST_DOMAIN").ok();
+        // What stands in for HTCondor where there is none.
+        self.root("mkdir -p /etc/condor/passwords.d", b"").ok();
+        let folder =
+            "mkdir -p copies && cd copies && sudo cp -r /etc/ehos/ehos.yaml /etc/ehos/ehos.d";
+        on_manager(&format!(
+            "{folder} /etc/ehos/{secret} . && sudo chown -R $(id -un) ."
+        ))
+        .ok();
+        for (block, place) in placed("docs/install.md", &INSTALL) {
+            let block = block.replace("MY_CLOUD.secret", secret);
+            step(&format!("{place:?}: {block}"));
+            match place {
+                Place::Elsewhere(_) => {}
+                Place::Root => {
+                    self.root(&block, b"").ok();
+                }
+                Place::Manager => {
+                    on_manager(&block).ok();
+                }
+                Place::Condor => {
+                    let lines = block.replace("TRUST_DOMAIN", domain.trim());
+                    let write = "sudo tee -a /etc/condor/config.d/60-ehos.config";
+                    on_manager(&format!("cat <<'END' | {write}\n{lines}\nEND\n")).ok();
+                }
+                Place::Folder => {
+                    let answer = on_manager(&format!("set -e; cd copies; {block}"));
+                    println!("{}{}", answer.stdout, answer.stderr);
+                    // Warnings of a pool that has just lost its last node.
+                    assert!([0, 1].contains(&answer.code), "{answer:#?}");
+                }
+                Place::Terminal => {
+                    let file = "cat >at-a-terminal.sh";
+                    on_manager(&format!("cat <<'END' | {file}\n{block}\nEND\n")).ok();
+                    let answer =
+                        on_manager("timeout 60 script -qec 'sh at-a-terminal.sh' /dev/null");
+                    assert!(answer.stdout.contains("collector"), "{answer:#?}");
+                }
+                Place::Cron => {
+                    let command = block.splitn(7, ' ').last().unwrap_or_default();
+                    let answer = on_manager(&format!("sudo -u ehos {command}"));
+                    assert_eq!((answer.code, &*answer.stdout), (0, ""), "{answer:#?}");
+                }
+                Place::Bare | Place::Follows => panic!("{place:?} is a place of the quick start"),
+            }
+        }
+        let keys = "cmp /etc/condor/passwords.d/EHOS /etc/ehos/keys/EHOS && stat -c %a /etc/ehos/keys/EHOS";
+        assert_eq!(self.root(keys, b"").ok().trim(), "600");
+        let interval = on_manager("condor_config_val COLLECTOR_UPDATE_INTERVAL").ok();
+        assert_eq!(interval.trim(), "5");
+    }
+
     fn ours(&self) -> Vec<Server> {
         let mut servers = self.nova.servers();
         servers.retain(|server| {
@@ -268,10 +419,7 @@ fn the_pages_are_walked_from_first_line_to_last() {
     };
     let mut login = String::new();
     for (block, place) in placed("docs/quickstart.md", &QUICKSTART) {
-        let on_manager = |command: &str| {
-            let quoted = command.replace('\'', "'\\''");
-            walk.in_clone(&format!("{login} -o BatchMode=yes '{quoted}'"))
-        };
+        let on_manager = |command: &str| walk.on_manager(&login, command);
         step(&format!("{place:?}: {block}"));
         match place {
             Place::Elsewhere(_) => {}
@@ -300,10 +448,10 @@ fn the_pages_are_walked_from_first_line_to_last() {
                 let answer = on_manager(&format!("timeout 20 sudo {block}"));
                 assert!(answer.stdout.contains("queue"), "{answer:#?}");
             }
+            other => panic!("{other:?} is a place of docs/install.md"),
         }
     }
-    let on_manager =
-        |command: &str| walk.in_clone(&format!("{login} -o BatchMode=yes '{command}'"));
+    let on_manager = |command: &str| walk.on_manager(&login, command);
     walk.wait("both jobs have run", 300, || {
         let done = on_manager("condor_history -af JobStatus ExitCode").stdout;
         done.lines().filter(|line| line.trim() == "4 0").count() == 2
@@ -339,6 +487,7 @@ fn the_pages_are_walked_from_first_line_to_last() {
             );
         }
     }
+    walk.install(&login);
     walk.wait("all nodes are gone", 300, || {
         let execute = |server: &&Server| {
             server

@@ -7,14 +7,14 @@ use jiff::Timestamp;
 use log::debug;
 
 use super::answer::{JobAnswer, JobCondition, Kind};
+use super::queue::Queue;
 use condor::Tools;
 use condor::job::{Job, JobQueue, JobState, Which};
 use config::ForReader;
 use report::TickReport;
 use report::explain::{self, JobNode, LISTED_MAX, TickAnswer};
 use report::history::search::{Found, search};
-use scaling::job_names::JobQuery;
-use scaling::observation::Resources;
+use scaling::job_names::{JobId, JobQuery};
 use system::deadline::Deadline;
 
 /// The time for all queries together, and for one of them.
@@ -23,7 +23,7 @@ const CALL_LIMIT: Duration = Duration::from_secs(30);
 
 /// A question about jobs.
 pub(super) struct Inquiry<'s> {
-    queue: JobQueue,
+    queue: Queue,
     report: Option<&'s TickReport>,
     history: Option<&'s Path>,
 }
@@ -38,9 +38,16 @@ impl<'s> Inquiry<'s> {
         let tools = Tools::new(settings.condor_bin, CALL_LIMIT);
         // A schedd of this machine is asked without the collector.
         let pool = settings.condor_pool.filter(|_| schedd.is_some());
+        let report = report.ok();
+        let is_simulated = report.is_some_and(|report| report.simulated);
+        // The world is in the state directory, beside the history.
+        let world = history.filter(|_| is_simulated).and_then(Path::parent);
         Inquiry {
-            queue: JobQueue::new(tools.of_pool(pool.as_deref()), schedd),
-            report: report.ok(),
+            queue: match world.and_then(simulation::file::read) {
+                Some(world) => Queue::Simulated(Box::new(world)),
+                None => Queue::Schedd(JobQueue::new(tools.of_pool(pool.as_deref()), schedd)),
+            },
+            report,
             history,
         }
     }
@@ -50,15 +57,13 @@ impl<'s> Inquiry<'s> {
     /// # Errors
     /// HTCondor's tools.
     pub fn answer(&self, which: &Which, now: Timestamp) -> anyhow::Result<Option<JobAnswer>> {
-        let simulated = self.report.filter(|report| report.simulated);
-        let answer = match (simulated, which) {
-            (Some(report), which) => simulated_answer(report, which),
-            (None, Which::Job(id)) => self.one(which, *id, now)?,
-            (None, Which::Cluster(cluster)) => {
+        let answer = match which {
+            Which::Job(id) => self.one(which, *id, now)?,
+            Which::Cluster(cluster) => {
                 let mut answer = JobAnswer::new(cluster.to_string(), Kind::Cluster);
                 self.several(which, &mut answer, now)?.then_some(answer)
             }
-            (None, Which::Owner(owner)) => {
+            Which::Owner(owner) => {
                 let mut answer = JobAnswer::new(owner.clone(), Kind::User);
                 answer.owner = Some(owner.clone());
                 self.several(which, &mut answer, now)?.then_some(answer)
@@ -70,27 +75,18 @@ impl<'s> Inquiry<'s> {
         }))
     }
 
-    fn one(
-        &self,
-        which: &Which,
-        id: scaling::job_names::JobId,
-        now: Timestamp,
-    ) -> anyhow::Result<Option<JobAnswer>> {
+    fn one(&self, which: &Which, id: JobId, now: Timestamp) -> anyhow::Result<Option<JobAnswer>> {
         let deadline = Deadline::within(LIMIT);
         let mut answer = JobAnswer::new(id.to_string(), Kind::Job);
-        let job = match self.queue.job(id, deadline)? {
-            Some(job) => job,
-            None => match self.queue.finished(id, deadline)? {
-                Some(job) => job,
-                None => return Ok(None),
-            },
+        let Some(job) = self.queue.job(id, deadline)? else {
+            return Ok(None);
         };
         answer.learn(&job);
         match job.state {
             JobState::Idle => {
-                let waiting = self.queue.waiting(which, &self.query(), now, deadline)?;
-                self.place(&waiting.demand, job.entered.max(job.queued), &mut answer);
-                if waiting.demand.is_empty() {
+                let (demand, _) = self.queue.waiting(which, &self.query(), now, deadline)?;
+                self.place(&demand, job.entered.max(job.queued), &mut answer);
+                if demand.is_empty() {
                     answer.advice.push(self.not_counted(&job));
                 }
             }
@@ -124,10 +120,9 @@ impl<'s> Inquiry<'s> {
         now: Timestamp,
     ) -> anyhow::Result<bool> {
         let deadline = Deadline::within(LIMIT);
-        let waiting = self.queue.waiting(which, &self.query(), now, deadline)?;
-        answer.jobs = waiting.jobs;
-        self.place(&waiting.demand, None, answer);
-        let jobs = waiting.jobs;
+        let (demand, jobs) = self.queue.waiting(which, &self.query(), now, deadline)?;
+        answer.jobs = jobs;
+        self.place(&demand, None, answer);
         if jobs.running > 0 {
             let hosts = self.queue.running(which, deadline)?;
             let mut hosts: Vec<(u64, String)> =
@@ -186,7 +181,7 @@ impl<'s> Inquiry<'s> {
         answer.nodes.push(node);
     }
 
-    /// A node that is gone: the history has its flavor, and another node of that flavor its size.
+    /// A node that is gone: the history has its flavor and size, or else another node of that flavor has its size.
     fn find_gone(&self, node: &mut JobNode) {
         let (Some(folder), Some(report)) = (self.history, self.report) else {
             return;
@@ -197,54 +192,27 @@ impl<'s> Inquiry<'s> {
             Err(error) => return debug!("{}: {error}", folder.display()),
         };
         let (id, records) = found;
-        let events = records.iter().rev().flat_map(|record| &record.events);
-        if let Some(event) = events.into_iter().find(|event| event.node == id) {
-            node.node = Some(id);
-            node.cloud = Some(event.cloud.clone());
-            node.flavor = Some(event.flavor.clone());
-            node.per_hour = event.per_hour;
-            let same = report.nodes.iter().find(|one| {
-                one.cloud == event.cloud && one.flavor == event.flavor && one.server.vcpus.is_some()
-            });
-            node.size = same.and_then(|one| {
-                let memory = one.startd.as_ref().map(|startd| startd.memory_mb);
-                Some((one.server.vcpus?, memory))
-            });
-        }
+        let events = || {
+            let events = records.iter().rev().flat_map(|record| &record.events);
+            events.filter(|event| event.node == id)
+        };
+        let Some(newest) = events().next() else {
+            return;
+        };
+        let cores = events().find_map(|event| event.vcpus);
+        let memory = events().find_map(|event| event.memory_mb);
+        // A history of an older ehos has no sizes.
+        let same = report.nodes.iter().find(|one| {
+            one.cloud == newest.cloud && one.flavor == newest.flavor && one.server.vcpus.is_some()
+        });
+        let of_same = same.and_then(|one| {
+            let memory = one.startd.as_ref().map(|startd| startd.memory_mb);
+            Some((one.server.vcpus?, memory))
+        });
+        node.size = cores.map(|cores| (cores, memory)).or(of_same);
+        node.cloud = Some(newest.cloud.clone());
+        node.flavor = Some(newest.flavor.clone());
+        node.per_hour = newest.per_hour;
+        node.node = Some(id.clone());
     }
-}
-
-/// A simulated site has no schedd to ask: the lists of the report answer.
-fn simulated_answer(report: &TickReport, which: &Which) -> Option<JobAnswer> {
-    let Which::Job(id) = which else { return None };
-    let id = id.to_string();
-    let mut answer = JobAnswer::new(id.clone(), Kind::Job);
-    let running = report.nodes.iter().find(|node| {
-        let mut jobs = node.running_jobs.iter();
-        jobs.any(|job| job.job == id)
-    });
-    if let Some(node) = running {
-        answer.condition = Some(JobCondition::Running);
-        answer.jobs.running = 1;
-        let host = node.startd.as_ref().map_or("", |startd| &startd.machine);
-        answer.nodes.push(JobNode::of(host, 1, Some(report)));
-        return Some(answer);
-    }
-    let group = report
-        .groups
-        .iter()
-        .find(|group| group.job_ids.contains(&id))?;
-    answer.condition = Some(JobCondition::Idle);
-    answer.jobs.idle = 1;
-    let demand = scaling::observation::Demand {
-        request: Resources { ..group.request },
-        needs: scaling::job_requirements::RequirementsDigest(group.needs.clone()),
-        jobs: 1,
-        waiting: Duration::from_secs(group.waiting_seconds),
-        example: Some(id),
-        ..Default::default()
-    };
-    (answer.groups, _) = explain::groups(&[demand], Some(report), None);
-    answer.starting = explain::starting(&answer.groups, report);
-    Some(answer)
 }

@@ -3,12 +3,13 @@
 mod answer;
 mod job;
 mod node;
+mod queue;
 mod text;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use anyhow::anyhow;
+use anyhow::{anyhow, bail};
 use jiff::Timestamp;
 use log::{debug, error, warn};
 
@@ -20,10 +21,12 @@ use frontend::token::Token;
 use job::Inquiry;
 use report::history;
 use report::history::life::Life;
+use report::status::RemoteNode;
 use report::{TickReport, explain, status};
 use scaling::job_names::JobId;
 use system::environment::Environment;
 use system::exit::Exit;
+use system::plain::clean;
 use text::Page;
 
 /// What the report is read from.
@@ -118,11 +121,38 @@ fn of_name(
         }
     }
     let source = source(args, environment);
+    let last = source.report.as_ref().ok();
+    let is_owner = last.is_some_and(|last| explain::owners(last).contains(name));
+    let missing = match &args.url {
+        Some(url) if !is_owner && last.is_some() => {
+            let token = token(args, environment);
+            let node = token
+                .and_then(|token| status::fetch_node(url, token.as_ref().map(Token::expose), name));
+            match node {
+                Ok(RemoteNode::Found(life)) => return node::write(&life, args, environment, out),
+                Ok(RemoteNode::Missing(words)) => Some(words),
+                Err(problem) => {
+                    warn!("{problem}");
+                    None
+                }
+            }
+        }
+        _ => None,
+    };
     let inquiry = inquiry(args, environment, &source, args.schedd.as_deref())?;
     let answer = inquiry.answer(&Which::Owner(name.to_owned()), Timestamp::now());
-    match answer {
-        Ok(answer) => finish(answer, &source, args, environment, out),
-        Err(problem) => {
+    match (answer, missing) {
+        (Ok(None) | Err(_), Some(words)) => {
+            error!(
+                "{}: not found at the page: {}; no user of this name has jobs in the schedd of this host; to ask another, give \
+                 --schedd NAME",
+                clean(name),
+                clean(&words)
+            );
+            Ok(Exit::Failed)
+        }
+        (Ok(answer), _) => finish(answer, &source, args, environment, out),
+        (Err(problem), _) => {
             error!("{problem:#}");
             Ok(Exit::Unavailable)
         }
@@ -204,13 +234,18 @@ fn elsewhere(folder: &Path, problem: &status::Error) -> String {
 }
 
 fn fetch(url: &str, args: &Explain, environment: &Environment) -> Result<TickReport, String> {
+    let token = token(args, environment)?;
+    status::fetch(url, token.as_ref().map(Token::expose))
+}
+
+/// The token of the page.
+fn token(args: &Explain, environment: &Environment) -> Result<Option<Token>, String> {
     let file = args.token_file.as_ref();
     let file = file.map(|file| environment.working_directory.join(file));
     let token = file.map(|file| {
         Token::read(&file).map_err(|error| format!("token {}: {error}", file.display()))
     });
-    let token = token.transpose()?;
-    status::fetch(url, token.as_ref().map(Token::expose))
+    token.transpose()
 }
 
 fn inquiry<'s>(
@@ -220,6 +255,13 @@ fn inquiry<'s>(
     schedd: Option<&str>,
 ) -> anyhow::Result<Inquiry<'s>> {
     let settings = config::for_reader(&args.common.config, environment)?;
+    let is_simulated = source.report.as_ref().is_ok_and(|report| report.simulated);
+    if is_simulated && args.url.is_some() {
+        bail!(
+            "{}: jobs of a simulated site are in its state directory; run this there, without --url",
+            clean(&args.subject)
+        );
+    }
     Ok(Inquiry::new(
         settings,
         schedd,

@@ -48,7 +48,8 @@ impl FoundNode {
     /// Says that there is no such node.
     pub(super) fn not_found(&self, name: &str, folder: &Path) -> Exit {
         let hint = match self.suggestions.as_slice() {
-            [] => "the node may be older than daemon.history_days, or belong to another pool; no user of this name has jobs"
+            [] => "the node may be older than daemon.history_days, or belong to another pool; no user of this name has jobs in \
+                     the queue (a finished one: ehos explain JOB)"
                 .to_owned(),
             similar => format!("similar names: {}", similar.join(", ")),
         };

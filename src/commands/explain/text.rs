@@ -1,7 +1,5 @@
 //! Explanations as text.
 
-use std::collections::BTreeMap;
-
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
@@ -17,6 +15,9 @@ use system::plain::clean;
 
 /// The least width of a terminal.
 const MIN_WIDTH: usize = 50;
+
+/// Starting nodes that have a line.
+const STARTING_MAX: usize = 5;
 
 /// Where and how it is printed.
 pub(super) struct Page {
@@ -204,37 +205,32 @@ impl Page {
     }
 
     fn starting(&self, text: &mut String, nodes: &[StartingNode]) {
-        let mut rows: BTreeMap<String, u64> = BTreeMap::new();
-        let mut lines: Vec<String> = Vec::new();
-        for node in nodes {
-            let age = node
-                .age_seconds
-                .map(|age| format!("{} old", format_duration(age)));
+        for node in nodes.iter().take(STARTING_MAX) {
+            let since = node
+                .since
+                .map(|at| format!(" since {}", self.time(&at)))
+                .unwrap_or_default();
             let boot = node
                 .boot_seconds
-                .map(|boot| format!("such nodes join after {} on average", format_duration(boot)));
-            let words: Vec<String> = [age, boot].into_iter().flatten().collect();
-            let line = format!(
-                "{} in {}, {}{}{}",
-                node.flavor,
-                node.cloud,
-                node.phase,
-                if words.is_empty() { "" } else { ": " },
-                words.join(", ")
-            );
-            *rows.entry(line.clone()).or_default() += 1;
-            if !lines.contains(&line) {
-                lines.push(line);
-            }
-        }
-        for line in lines {
-            let number = rows.get(&line).copied().unwrap_or(1);
-            let line = if number > 1 {
-                format!("{number} × {line}")
-            } else {
-                line
-            };
+                .map(|boot| {
+                    let boot = format_duration(boot);
+                    format!("; such nodes join after {boot} on average")
+                })
+                .unwrap_or_default();
+            let StartingNode {
+                node,
+                flavor,
+                cloud,
+                phase,
+                ..
+            } = node;
+            let line = format!("{node}, {flavor} in {cloud}, {phase}{since}{boot}");
             self.say(text, "starting ", &line, Style::Plain);
+        }
+        if nodes.len() > STARTING_MAX {
+            let others = (nodes.len() - STARTING_MAX) as u64;
+            let others = format!("and {} more", count(others, "starting node"));
+            self.say(text, "         ", &others, Style::Plain);
         }
     }
 }

@@ -1,11 +1,14 @@
-//! Running jobs by machine, as the ads of claimed slots name them. For reports only: a node may advertise any job.
+//! Running jobs by machine, as the ads of slots name them. For reports only: a node may advertise any job.
+//!
+//! The slots that a tick queries anyway list the jobs of their dynamic slots, if the node is configured for that
+//! (`STARTD_PARTITIONABLE_SLOT_ATTRS`). Only for other nodes, such as those of an older image, the dynamic slots are queried.
 
 use std::collections::BTreeMap;
 
 use scaling::job_names::{JobId, MachineJobs, RunningJob};
 use system::deadline::Deadline;
 
-use super::{Asked, query};
+use super::{Asked, Startds, query};
 use crate::answer::{readable_string, short_string, values};
 use crate::command::Tools;
 use crate::error::Error;
@@ -18,6 +21,34 @@ const CLAIMED: &str =
 const MACHINES_MAX: usize = 10_000;
 /// Longest name of an owner.
 const OWNER_MAX: usize = 256;
+
+/// The jobs that the slots list; `None` if a node has jobs and does not list them. With `several` schedds, a job has the name
+/// of its schedd.
+pub(super) fn listed(startds: &Startds, several: bool) -> Option<BTreeMap<String, MachineJobs>> {
+    let mut machines = BTreeMap::new();
+    for slot in startds.slots() {
+        let Some(jobs) = &slot.jobs else {
+            // Reports name the jobs of nodes only.
+            match slot.node.is_some() {
+                true => return None,
+                false => continue,
+            }
+        };
+        for (job, owner) in jobs {
+            if let (Some(machine), Some(job)) = (&slot.machine, named(job, owner.clone(), several))
+            {
+                add(&mut machines, machine.clone(), job);
+            }
+        }
+    }
+    Some(machines)
+}
+
+fn add(machines: &mut BTreeMap<String, MachineJobs>, machine: String, job: RunningJob) {
+    if machines.len() < MACHINES_MAX || machines.contains_key(&machine) {
+        machines.entry(machine).or_default().add(job);
+    }
+}
 
 /// Queries the collector for the jobs of all claimed slots. With `several` schedds, a job has the name of its schedd.
 pub(crate) fn running(
@@ -34,10 +65,8 @@ pub(crate) fn running(
         deadline,
         BTreeMap::new(),
         |machines: &mut BTreeMap<String, MachineJobs>, line| {
-            if let Some((machine, job)) = read(line, several)
-                && (machines.len() < MACHINES_MAX || machines.contains_key(&machine))
-            {
-                machines.entry(machine).or_default().add(job);
+            if let Some((machine, job)) = read(line, several) {
+                add(machines, machine, job);
             }
             Ok(())
         },
@@ -48,11 +77,15 @@ pub(crate) fn running(
 fn read(line: &str, several: bool) -> Option<(String, RunningJob)> {
     let [machine, job, owner] = values(line).ok()?;
     let text = |value| readable_string(value).ok().flatten();
-    // `SCHEDD#CLUSTER.PROC#QDATE`
-    let job = text(job)?;
+    let job = named(&text(job)?, text(owner), several)?;
+    Some((text(machine)?, job))
+}
+
+/// The job of `SCHEDD#CLUSTER.PROC#QDATE`.
+fn named(job: &str, owner: Option<String>, several: bool) -> Option<RunningJob> {
     let (schedd, id) = job.rsplit_once('#')?.0.rsplit_once('#')?;
     let id: JobId = id.parse().ok()?;
-    let owner = text(owner).filter(|owner| owner.len() <= OWNER_MAX);
+    let owner = owner.filter(|owner| owner.len() <= OWNER_MAX);
     let owner = owner.map(|owner| match owner.split_once('@') {
         Some((user, _)) => user.to_owned(),
         None => owner,
@@ -61,7 +94,7 @@ fn read(line: &str, several: bool) -> Option<(String, RunningJob)> {
         true => format!("{schedd}#{id}"),
         false => id.to_string(),
     };
-    Some((text(machine)?, RunningJob { job, owner }))
+    Some(RunningJob { job, owner })
 }
 
 #[cfg(test)]

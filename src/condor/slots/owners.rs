@@ -1,4 +1,5 @@
-//! Whose jobs have the cores of a slot: lists that a partitionable slot has of its dynamic slots, or the user of a static one.
+//! Whose jobs have the cores of a slot, and which: lists that a partitionable slot has of its dynamic slots, or the user and
+//! the job of a static one. HTCondor has a list of jobs where `STARTD_PARTITIONABLE_SLOT_ATTRS` names GlobalJobId.
 //!
 //! For figures only. What cannot be read is nobody's, and makes no slot unreadable.
 
@@ -13,8 +14,8 @@ const LIST_MAX: usize = 16_384;
 /// Longest name of a user, in characters.
 const NAME_MAX: usize = 100;
 
-/// The two columns: users and cores.
-pub(super) fn expressions() -> [String; 2] {
+/// The three columns: users, cores and jobs.
+pub(super) fn expressions() -> [String; 3] {
     // `unparse` prints a list over several lines.
     let text = |list: &str, single: &str| {
         let value = format!("ifThenElse(isList({list}), unparse({list}), unparse({single}))");
@@ -25,6 +26,7 @@ pub(super) fn expressions() -> [String; 2] {
     [
         text("ChildRemoteOwner", "RemoteOwner"),
         text("ChildCpus", "Cpus"),
+        text("ChildGlobalJobId", "GlobalJobId"),
     ]
 }
 
@@ -51,6 +53,19 @@ pub(super) fn read(users: &str, cores: &str) -> BTreeMap<String, u64> {
         }
     }
     owners
+}
+
+/// The jobs of a slot with their users, as `GlobalJobId` and `RemoteOwner` have them; `None` where the slot does not list them.
+pub(super) fn jobs(users: &str, jobs: &str) -> Option<Vec<(String, Option<String>)>> {
+    let jobs = string(jobs).filter(|list| list.trim_start().starts_with(['{', '"']))?;
+    let users = string(users).map(|users| items(&users)).unwrap_or_default();
+    let jobs = items(&jobs);
+    let is_together = users.len() == jobs.len();
+    let named = jobs.iter().enumerate().filter_map(|(place, job)| {
+        let user = users.get(place).filter(|_| is_together);
+        Some((string(job)?, user.and_then(|user| string(user))))
+    });
+    Some(named.collect())
 }
 
 /// The items of `{ "a", 2, undefined }`, or the one value.
@@ -86,6 +101,33 @@ mod tests {
         assert_eq!(of(r#""alice@testbed""#, "8"), [alice(8)]);
         let alike = "{ \"alice@x\",\"ali\u{200b}ce@x\" }";
         assert_eq!(of(alike, "{ 1,2 }"), [alice(3)]);
+    }
+
+    #[test]
+    fn jobs_are_those_of_the_dynamic_slots_or_of_the_slot() {
+        let column = |text: &str| format!("\"{}\"", text.replace('"', "\\\""));
+        let of = |users: &str, list: &str| jobs(&column(users), &column(list));
+        let job = |id: &str, user: Option<&str>| (id.to_owned(), user.map(str::to_owned));
+        let users = r#"{ "alice@x","bob@x",undefined }"#;
+        assert_eq!(
+            of(users, r#"{ "ap#7.3#1",undefined,"ap#7.4#1" }"#),
+            Some(vec![
+                job("ap#7.3#1", Some("alice@x")),
+                job("ap#7.4#1", None)
+            ])
+        );
+        assert_eq!(
+            of(users, r#"{ "ap#7.3#1" }"#),
+            Some(vec![job("ap#7.3#1", None)]),
+            "lists that do not belong together"
+        );
+        let one = of(r#""alice@x""#, r#""ap#7.3#1""#);
+        assert_eq!(one, Some(vec![job("ap#7.3#1", Some("alice@x"))]));
+        assert_eq!(of("{  }", "{  }"), Some(vec![]));
+        for unknown in ["undefined", "error", "", "7"] {
+            assert_eq!(of(users, unknown), None, "{unknown}");
+        }
+        assert_eq!(jobs("", ""), None);
     }
 
     #[test]

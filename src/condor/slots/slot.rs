@@ -23,6 +23,8 @@ pub(super) struct Slot {
     pub free: Resources,
     pub claims: u64,
     owners: BTreeMap<String, u64>,
+    /// `GlobalJobId` and `RemoteOwner` of its jobs; `None` where it has jobs and does not list them.
+    pub jobs: Option<Vec<(String, Option<String>)>>,
     pub accepts_jobs: bool,
     /// `Drained` and `Idle`.
     pub drained: bool,
@@ -116,12 +118,12 @@ const TOTAL: [&str; 4] = [
 const FREE: [&str; 4] = ["Cpus", "Memory", "Disk", "GPUs"];
 
 /// Columns of a line; fixtures of older answers lack the last ones.
-const COLUMNS: std::ops::RangeInclusive<usize> = 26..=30;
+const COLUMNS: std::ops::RangeInclusive<usize> = 26..=31;
 
 impl Slot {
     pub fn expressions() -> Vec<String> {
         let int = |attribute: &str| format!("int({attribute})");
-        let mut all = Vec::with_capacity(30);
+        let mut all = Vec::with_capacity(31);
         let strings = ["Machine", "Name", "SlotType", "CloudInstanceID", "EhosNode"];
         all.extend(strings.map(short_string));
         all.push(int("EhosUpdateInterval"));
@@ -154,18 +156,21 @@ impl Slot {
         all
     }
 
-    /// The slot of a line, column by column as [`Slot::expressions`] orders them; an error where it is no line of an
-    /// answer.
+    /// The slot of a line; an error where it is no line of an answer.
     pub fn read(line: &str) -> Result<Slot, String> {
         let columns = columns(line);
         if !COLUMNS.contains(&columns.len()) {
             let count = columns.len();
             return Err(format!(
-                "a line with {count} values instead of 26 to 30: {}",
+                "a line with {count} values instead of 26 to 31: {}",
                 excerpt(line)
             ));
         }
-        let mut ad = Values::of(columns);
+        Ok(Slot::of(Values::of(columns)))
+    }
+
+    /// Reads column by column, as [`Slot::expressions`] orders them.
+    fn of(mut ad: Values<'_>) -> Slot {
         let machine = ad.string("Machine");
         let name = ad.string("Name");
         ad.must_be("Name", name.is_some());
@@ -201,10 +206,13 @@ impl Slot {
         let heard = heard.filter(|heard| *heard > 0);
         ad.must_be("LastHeardFrom", heard.is_some());
         let (address, sender) = (string(ad.next()), string(ad.next()));
-        let owners = owners::read(ad.next(), ad.next());
+        let (users, cores, jobs) = (ad.next(), ad.next(), ad.next());
         let claimed = !matches!(state.as_str(), "Unclaimed" | "Owner" | "Drained");
         let readable = ad.wrong.is_empty();
-        Ok(Slot {
+        let is_free = !claimed && readable;
+        // The user and the job of a free slot are of its last job.
+        let has_users = partitionable || claimed;
+        Slot {
             machine,
             name,
             instance_id,
@@ -213,18 +221,20 @@ impl Slot {
             sender,
             update_interval,
             total,
-            free: if claimed || !readable {
-                Resources::default()
-            } else {
-                left
+            free: match is_free {
+                true => left,
+                false => Resources::default(),
             },
             claims: dynamic
                 .saturating_add(u64::from(claimed))
                 .max(u64::from(!readable)),
-            // The user of a free slot is of its last job.
-            owners: match partitionable || claimed {
-                true => owners,
+            owners: match has_users {
+                true => owners::read(users, cores),
                 false => BTreeMap::new(),
+            },
+            jobs: match has_users && dynamic.saturating_add(u64::from(claimed)) > 0 {
+                true => owners::jobs(users, jobs),
+                false => Some(Vec::new()),
             },
             accepts_jobs: !start_is_false && state != "Owner" && readable,
             drained: state == "Drained" && activity.as_deref() == Some("Idle"),
@@ -237,7 +247,7 @@ impl Slot {
                 .map(|(sent, started)| since(sent, started)),
             unchanged_since: changed.max(drain_stopped).max(started),
             wrong: ad.wrong,
-        })
+        }
     }
 
     /// Whose it is can be read: a node of the pool would say so.

@@ -198,6 +198,44 @@ fn work(
     main: String,
     proof: Option<SecretString>,
 ) -> Vec<Work> {
+    let mut work = of_program(program);
+    work.push(script(
+        "the user ehos",
+        include_str!("scripts/user.sh"),
+        "look at the message, and at `getent passwd ehos` there",
+    ));
+    work.extend(
+        plain
+            .into_iter()
+            .map(|(path, here)| file(path, "644", ROOT, Content::Local(here), Care::KeepEdited)),
+    );
+    work.extend(
+        secrets.into_iter().map(|(path, secret)| {
+            file(path, "640", USER, Content::Secret(secret), Care::KeepEdited)
+        }),
+    );
+    work.extend(proof.map(|keys| {
+        let path = PathBuf::from(PROOF);
+        file(path, "640", USER, Content::Secret(keys), Care::Replace)
+    }));
+    // What its first boot wrote, and its administrator may have changed: it is never touched.
+    let main = Content::Made(main);
+    work.push(file(PathBuf::from(MAIN), "640", USER, main, Care::Compare));
+    work.push(script(
+        "who may read what",
+        include_str!("scripts/rights.sh"),
+        "look at the message",
+    ));
+    work.push(script(
+        "the check of its configuration",
+        "exec runuser -u ehos -- env HOME=/var/lib/ehos /usr/bin/ehos config check 2>&1",
+        "correct the configuration here, or /etc/ehos/ehos.d/*.yaml there",
+    ));
+    work
+}
+
+/// The program: a package, or one of the files that make one.
+fn of_program(program: &Program) -> Vec<Work> {
     let is_packaged = match program {
         Program::File(_) => false,
         Program::PackageFile(_) => true,
@@ -240,38 +278,6 @@ fn work(
         ));
         work.push(package::pack(SHARED.iter().map(|(path, _)| *path)));
     }
-    work.push(script(
-        "the user ehos",
-        include_str!("scripts/user.sh"),
-        "look at the message, and at `getent passwd ehos` there",
-    ));
-    work.extend(
-        plain
-            .into_iter()
-            .map(|(path, here)| file(path, "644", ROOT, Content::Local(here), Care::KeepEdited)),
-    );
-    work.extend(
-        secrets.into_iter().map(|(path, secret)| {
-            file(path, "640", USER, Content::Secret(secret), Care::KeepEdited)
-        }),
-    );
-    work.extend(proof.map(|keys| {
-        let path = PathBuf::from(PROOF);
-        file(path, "640", USER, Content::Secret(keys), Care::Replace)
-    }));
-    // What its first boot wrote, and its administrator may have changed: it is never touched.
-    let main = Content::Made(main);
-    work.push(file(PathBuf::from(MAIN), "640", USER, main, Care::Compare));
-    work.push(script(
-        "who may read what",
-        include_str!("scripts/rights.sh"),
-        "look at the message",
-    ));
-    work.push(script(
-        "the check of its configuration",
-        "exec runuser -u ehos -- env HOME=/var/lib/ehos /usr/bin/ehos config check 2>&1",
-        "correct the configuration here, or /etc/ehos/ehos.d/*.yaml there",
-    ));
     work
 }
 

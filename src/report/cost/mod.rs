@@ -9,6 +9,8 @@
 
 mod node_time;
 mod period;
+#[cfg(test)]
+mod period_tests;
 mod share;
 mod split;
 mod summary;

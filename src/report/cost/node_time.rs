@@ -1,11 +1,14 @@
 //! The times of nodes, collected from the records of ticks: when a node existed, what of it boots and drains, and its price.
 
-use std::collections::BTreeMap;
+use std::collections::hash_map::DefaultHasher;
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::hash::{Hash, Hasher};
 use std::time::Duration;
 
 use jiff::Timestamp;
 use serde::Deserialize;
 
+use super::Period;
 use crate::TickReport;
 use crate::history::Event;
 use crate::names::Named;
@@ -115,7 +118,7 @@ pub struct TickOfNodes {
 }
 
 /// One change of a node, as a record has it.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 struct Change {
     at: i64,
     exists: bool,
@@ -123,11 +126,29 @@ struct Change {
     per_hour: Option<Money>,
 }
 
+impl Change {
+    fn is_like(&self, other: &Change) -> bool {
+        let of = |one: &Change| (one.exists, one.stage, one.per_hour);
+        of(self) == of(other)
+    }
+}
+
+/// Nodes that end so long before a period, or begin so long after it, are not kept: their jobs did not run in it.
+const MARGIN: i64 = 7 * DAY;
+
+/// Milliseconds.
+const DAY: i64 = 86_400_000;
+
 /// A node of which records are read.
 #[derive(Debug, Default)]
 struct Open {
     time: NodeTime,
+    /// Without those that only repeat the one before.
     changes: Vec<Change>,
+    /// All of them.
+    count: u64,
+    /// The time of the last one.
+    latest: i64,
     is_created: bool,
     is_refused: bool,
     /// It existed before the first record.
@@ -139,18 +160,79 @@ struct Open {
 type Sizes = BTreeMap<(String, String), (Option<u64>, Option<u64>)>;
 
 /// Reads records, the oldest first.
-#[derive(Debug, Default)]
+///
+/// Keeps the nodes that exist in a period, and 16 bytes of each other one. The records of all days are read: a node of the
+/// period may be older, and its size and its end may be told later.
+#[derive(Debug)]
 pub struct NodeTimes {
     nodes: BTreeMap<String, Open>,
     sizes: Sizes,
     first: Option<i64>,
+    /// Begin and end of the period, with the margin.
+    period: (i64, i64),
+    /// Nodes of the last tick: a node of these that ended exists again.
+    listed: BTreeSet<String>,
+    /// Nodes outside of the period of which more records may come.
+    outside: HashSet<u128>,
+    /// The day after which no node that ended has been removed.
+    swept: i64,
 }
 
 impl NodeTimes {
+    /// The times of nodes in a period, of which `last` is the last tick.
+    pub fn within(period: &Period, last: &TickReport) -> NodeTimes {
+        let listed = last.nodes.iter().map(|node| node.node.clone());
+        NodeTimes {
+            nodes: BTreeMap::new(),
+            sizes: Sizes::new(),
+            first: None,
+            period: (
+                period.from.saturating_sub(MARGIN),
+                period.to.saturating_add(MARGIN),
+            ),
+            listed: listed.collect(),
+            outside: HashSet::new(),
+            swept: i64::MIN,
+        }
+    }
+
+    /// Removes the nodes that ended before the period.
+    fn sweep(&mut self, at: i64) {
+        if at.div_euclid(DAY) <= self.swept {
+            return;
+        }
+        self.swept = at.div_euclid(DAY);
+        let (from, _) = self.period;
+        let (listed, outside) = (&self.listed, &mut self.outside);
+        self.nodes.retain(|id, open| {
+            let is_kept = listed.contains(id) || open.ended().is_none_or(|end| end >= from);
+            // One that was only missing may exist again.
+            if !is_kept && open.deleted.is_some() {
+                outside.insert(number(id));
+            }
+            is_kept
+        });
+    }
+
+    /// Whether a node is outside of the period, as its first event or an earlier one shows.
+    fn is_outside(&mut self, at: i64, event: &Event) -> bool {
+        if self.nodes.contains_key(&event.node) {
+            return false;
+        }
+        let number = number(&event.node);
+        if self.outside.contains(&number) {
+            return true;
+        }
+        let is_older = event.was.as_ref().is_some_and(exists);
+        let is_later = at >= self.period.1 && !is_older && !self.listed.contains(&event.node);
+        is_later && self.outside.insert(number)
+    }
+
     /// Adds what a record has of nodes.
     pub fn add(&mut self, record: &TickOfNodes) {
         let at = record.at.as_millisecond();
         self.first.get_or_insert(at);
+        self.sweep(at);
         for event in &record.events {
             self.add_event(at, event);
         }
@@ -169,6 +251,13 @@ impl NodeTimes {
     }
 
     fn add_event(&mut self, at: i64, event: &Event) {
+        let size = (event.cloud.clone(), event.flavor.clone());
+        let size = self.sizes.entry(size).or_default();
+        size.0 = event.vcpus.or(size.0);
+        size.1 = event.memory_mb.or(size.1);
+        if self.is_outside(at, event) {
+            return;
+        }
         let open = self.nodes.entry(event.node.clone()).or_default();
         if open.changes.is_empty() {
             open.is_older = event.was.as_ref().is_some_and(exists);
@@ -180,16 +269,18 @@ impl NodeTimes {
         open.time.cores = event.vcpus.or(open.time.cores);
         open.time.memory_mb = event.memory_mb.or(open.time.memory_mb);
         open.add_host(event.machine.as_deref());
-        open.changes.push(Change {
+        open.add_change(Change {
             at,
             exists: exists(&event.phase),
             stage: Stage::of(&event.phase),
             per_hour: event.per_hour,
         });
-        let size = (event.cloud.clone(), event.flavor.clone());
-        let size = self.sizes.entry(size).or_default();
-        size.0 = event.vcpus.or(size.0);
-        size.1 = event.memory_mb.or(size.1);
+    }
+
+    /// Nodes of which more than a number is kept.
+    #[cfg(test)]
+    pub(super) fn kept(&self) -> usize {
+        self.nodes.len()
     }
 
     /// The time of the first record.
@@ -219,7 +310,7 @@ impl NodeTimes {
                 open.time.cloud.clone_from(&shown.cloud);
                 open.time.flavor.clone_from(&shown.flavor);
                 open.time.hosts.push(shown.name.to_lowercase());
-                open.changes.push(Change {
+                open.add_change(Change {
                     at: now.saturating_sub(age).max(first),
                     exists: true,
                     stage: Stage::of(&shown.phase),
@@ -229,7 +320,7 @@ impl NodeTimes {
             // It is there: an earlier delete is not done.
             open.deleted = None;
             let per_hour = shown.server.per_hour;
-            open.changes.push(Change {
+            open.add_change(Change {
                 at: now,
                 exists: false,
                 stage: Stage::of(&shown.phase),
@@ -242,7 +333,48 @@ impl NodeTimes {
     }
 }
 
+/// A number that stands for the node.
+fn number(node: &str) -> u128 {
+    let half = |part: u8| {
+        let mut hasher = DefaultHasher::new();
+        (part, node).hash(&mut hasher);
+        u128::from(hasher.finish())
+    };
+    half(0) << 64 | half(1)
+}
+
 impl Open {
+    /// Adds a change. One that repeats the change before it makes no new span, unless a clock was set back.
+    fn add_change(&mut self, change: Change) {
+        self.count += 1;
+        let is_back = !self.changes.is_empty() && change.at < self.latest;
+        if is_back
+            && let Some(last) = self.changes.last().copied()
+            && last.at < self.latest
+        {
+            self.changes.push(Change {
+                at: self.latest,
+                ..last
+            });
+        }
+        self.latest = change.at;
+        if is_back
+            || self
+                .changes
+                .last()
+                .is_none_or(|last| !last.is_like(&change))
+        {
+            self.changes.push(change);
+        }
+    }
+
+    /// The time after which it existed no more, as far as it is known.
+    fn ended(&self) -> Option<i64> {
+        let last = self.changes.last()?;
+        let end = (!last.exists).then_some(self.latest);
+        self.deleted.or(end)
+    }
+
     fn add_host(&mut self, host: Option<&str>) {
         let host = host.map(str::to_lowercase);
         if let Some(host) = host.filter(|host| !self.time.hosts.contains(host)) {
@@ -251,11 +383,22 @@ impl Open {
     }
 
     fn close(mut self, first: i64, sizes: &Sizes) -> Option<NodeTime> {
-        if self.is_refused && !self.is_created && self.changes.len() <= 1 {
+        if self.is_refused && !self.is_created && self.count <= 1 {
             return None;
         }
         if let Some(change) = self.changes.first_mut().filter(|_| self.is_older) {
             change.at = first.min(change.at);
+        }
+        if let Some(last) = self
+            .changes
+            .last()
+            .copied()
+            .filter(|last| last.at < self.latest)
+        {
+            self.changes.push(Change {
+                at: self.latest,
+                ..last
+            });
         }
         let end = self.deleted.unwrap_or(i64::MAX);
         let nexts = self.changes.iter().skip(1).map(|next| next.at);

@@ -26,6 +26,9 @@ pub fn advice(why: &ReasonReport, example: Option<&str>) -> Vec<String> {
         ReasonName::NotAnswered | ReasonName::FirstNodeDecides => {
             one("wait for the next ticks; if this stays, ask the administrator")
         }
+        ReasonName::MatchUndetermined => vec![format!(
+            "ask the administrator whether a node of this pool can match: condor_q {job} -af Requirements"
+        )],
         ReasonName::ConcurrencyLimit => vec![format!(
             "wait for jobs with concurrency limit {0} to end, or ask the administrator to raise {0}_LIMIT",
             text("concurrency_limit")

@@ -191,6 +191,9 @@ pub struct StartingNode {
     pub flavor: String,
     pub phase: Named<PhaseName>,
     pub age_seconds: Option<u64>,
+    /// Its create.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub since: Option<Timestamp>,
     /// The mean boot time of such nodes, where it is known.
     pub boot_seconds: Option<u64>,
 }
@@ -232,6 +235,10 @@ pub fn starting(answers: &[JobGroupAnswer], report: &TickReport) -> Vec<Starting
         flavor: node.flavor.clone(),
         phase: node.phase.clone(),
         age_seconds: node.server.age_seconds,
+        since: node.server.age_seconds.and_then(|age| {
+            let age = jiff::SignedDuration::from_secs(i64::try_from(age).ok()?);
+            report.at.checked_sub(age).ok()
+        }),
         boot_seconds: boot_seconds(node),
     };
     nodes.into_iter().take(LISTED_MAX).map(starting).collect()

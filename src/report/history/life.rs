@@ -1,7 +1,7 @@
 //! The history of one node, collected from the records that name it.
 
 use jiff::Timestamp;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::{Event, Record};
@@ -18,7 +18,7 @@ use scaling::seconds::Seconds;
 pub const VERSION: u32 = 2;
 
 /// A node from its create to its end, as far as the history reaches back.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Life {
     pub version: u32,
     pub node: String,
@@ -42,7 +42,7 @@ pub struct Life {
 }
 
 /// One tick that concerned the node.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct LifeEvent {
     /// The time of the observation.
     pub at: Timestamp,
@@ -54,13 +54,13 @@ pub struct LifeEvent {
     pub reason: Option<Named<ReasonName>>,
     pub text: String,
     /// The numbers in the sentence.
-    #[serde(skip_serializing_if = "Map::is_empty")]
+    #[serde(default, skip_serializing_if = "Map::is_empty")]
     pub numbers: Map<String, Value>,
     pub actions: Vec<ActionTaken>,
 }
 
 /// An action of a tick on the node, and its result.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ActionTaken {
     pub action: Named<ActionName>,
     pub result: Named<ActionResult>,
@@ -70,14 +70,14 @@ pub struct ActionTaken {
 }
 
 /// The time in one phase.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PhaseSpan {
     pub phase: Named<PhaseName>,
     pub seconds: u64,
 }
 
 /// The end of a node.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "end", rename_all = "snake_case")]
 pub enum End {
     /// The node exists as of the last tick.

@@ -69,26 +69,8 @@ fn seconds(milliseconds: u64) -> f64 {
 pub fn lines(now: &TickReport, host: &str) -> String {
     let mut text = String::new();
     originals(&mut text, now, host);
-    let queue = now.queue;
     if now.knows_jobs() {
-        Line::new("ehos_jobs", host)
-            .field("idle", queue.idle)
-            .field("running", queue.running)
-            .field("held", queue.held)
-            .field("waiting", queue.waiting)
-            .field("waiting_longest_seconds", queue.longest_seconds)
-            .field("unmatched", queue.unmatched)
-            .field("limited", queue.limited)
-            .field("demand_cores", now.demand.cpus)
-            .field("demand_memory_mb", now.demand.memory_mb)
-            .field("demand_gpus", now.demand.gpus)
-            .write(&mut text);
-        for (limit, jobs) in limits(now) {
-            Line::new("ehos_limits", host)
-                .tag("limit", &limit)
-                .field("jobs", jobs)
-                .write(&mut text);
-        }
+        jobs(&mut text, now, host);
     }
     for (cloud, phase, count) in nodes(now) {
         Line::new("ehos_nodes", host)
@@ -118,6 +100,42 @@ pub fn lines(now: &TickReport, host: &str) -> String {
             .field("per_hour", kept.what.per_hour)
             .write(&mut text);
     }
+    clouds(&mut text, now, host);
+    Line::new("ehos_tick", host)
+        .field("exit", now.exit)
+        .field("seconds", seconds(now.milliseconds))
+        .field("brakes", now.brakes.len())
+        .field("protected", now.protected.len())
+        .field("backoffs", now.backoffs.len())
+        .field("budgets_spent", now.budgets_spent.len())
+        .field("unknown_sources", now.unknown_sources.len())
+        .write(&mut text);
+    text
+}
+
+fn jobs(text: &mut String, now: &TickReport, host: &str) {
+    let queue = now.queue;
+    Line::new("ehos_jobs", host)
+        .field("idle", queue.idle)
+        .field("running", queue.running)
+        .field("held", queue.held)
+        .field("waiting", queue.waiting)
+        .field("waiting_longest_seconds", queue.longest_seconds)
+        .field("unmatched", queue.unmatched)
+        .field("limited", queue.limited)
+        .field("demand_cores", now.demand.cpus)
+        .field("demand_memory_mb", now.demand.memory_mb)
+        .field("demand_gpus", now.demand.gpus)
+        .write(text);
+    for (limit, jobs) in limits(now) {
+        Line::new("ehos_limits", host)
+            .tag("limit", &limit)
+            .field("jobs", jobs)
+            .write(text);
+    }
+}
+
+fn clouds(text: &mut String, now: &TickReport, host: &str) {
     for cloud in &now.clouds {
         let quota = cloud.quota.unwrap_or_default();
         let used = |used: u64| cloud.quota.map(|_| used);
@@ -136,25 +154,15 @@ pub fn lines(now: &TickReport, host: &str) -> String {
                 "pause_seconds",
                 cloud.pause.as_ref().map_or(0, |pause| pause.seconds),
             )
-            .write(&mut text);
+            .write(text);
     }
     for cost in now.cost.iter().flat_map(|cost| &cost.clouds) {
         Line::new("ehos_cost", host)
             .tag("cloud", &cost.cloud)
             .field("per_hour", cost.per_hour)
             .field("spent_this_month", cost.spent_this_month)
-            .write(&mut text);
+            .write(text);
     }
-    Line::new("ehos_tick", host)
-        .field("exit", now.exit)
-        .field("seconds", seconds(now.milliseconds))
-        .field("brakes", now.brakes.len())
-        .field("protected", now.protected.len())
-        .field("backoffs", now.backoffs.len())
-        .field("budgets_spent", now.budgets_spent.len())
-        .field("unknown_sources", now.unknown_sources.len())
-        .write(&mut text);
-    text
 }
 
 /// What the original's status prints, and what its daemon wrote. Suspended jobs are counted among the running ones.

@@ -205,6 +205,11 @@ fn of_nodes(text: &mut Text, now: &TickReport) {
         "Largest number of cores of nodes, as configured; none without a limit.",
         limits.and_then(|policy| policy.cores_max),
     );
+    of_cores(text, now);
+    of_failures(text, now);
+}
+
+fn of_cores(text: &mut Text, now: &TickReport) {
     let known = now.knows_claims().then_some(now.cores);
     text.value(
         "ehos_cores_paid",
@@ -242,6 +247,9 @@ fn of_nodes(text: &mut Text, now: &TickReport) {
         "Claimed cores of nodes by owner of the jobs: the 20 owners with most cores, and all others.",
         used.iter().map(|(owner, cores)| ([("owner", &**owner)], cores)),
     );
+}
+
+fn of_failures(text: &mut Text, now: &TickReport) {
     let mut protected: BTreeMap<_, u64> = BTreeMap::new();
     for told in &now.protected {
         *protected

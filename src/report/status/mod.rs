@@ -7,5 +7,5 @@ pub mod sheet;
 mod table;
 
 pub use read::{Error, last};
-pub use remote::fetch;
+pub use remote::{RemoteNode, fetch, fetch_node};
 pub use table::{View, table};

@@ -119,6 +119,30 @@ impl<'a> Planner<'a> {
         })
     }
 
+    /// The clause that no node has shown yet, if every node type that may match these jobs is undetermined.
+    pub(super) fn undetermined(
+        &self,
+        market: &Market<'a>,
+        asks: &JobGroupKey,
+    ) -> Option<Option<String>> {
+        let mut undetermined = None;
+        for candidate in &market.candidates {
+            let request = self.observation.matches.request(&candidate.node_type, asks);
+            let capacity = candidate.capacity.as_ref();
+            if capacity.is_some_and(|capacity| capacity.holds(&request) == 0) {
+                continue;
+            }
+            match self.answer(&candidate.node_type, asks) {
+                MatchAnswer::Takes | MatchAnswer::Unknown(_) => return None,
+                MatchAnswer::Perhaps(clause) => {
+                    undetermined.get_or_insert(clause.map(str::to_owned));
+                }
+                MatchAnswer::Refuses(_) => {}
+            }
+        }
+        undetermined
+    }
+
     /// Whether nodes of this kind are on their way.
     fn on_their_way(&self, node_type: &NodeType) -> bool {
         self.counts.unjoined(node_type) > 0

@@ -165,6 +165,10 @@ impl<'a> Planner<'a> {
                 limit,
                 other_limits: limits.collect(),
             });
+            // A higher limit may not help these jobs.
+            if let Some(clause) = self.undetermined(market, &group.asks) {
+                group.why.push(Reason::MatchUndetermined { jobs, clause });
+            }
         }
     }
 

@@ -18,7 +18,7 @@ use system::deadline::Deadline;
 use tick::pool::{JobThere, JobsThere, Pool, TrackedMachines};
 
 use super::{SimulatedPool, failure, locked};
-use crate::world::{JobState, LEASE, SimulatedAd, World, machine};
+use crate::world::{JobState, LEASE, Seconds, SimulatedAd, SimulatedJob, World, machine};
 
 impl Pool for SimulatedPool<'_> {
     fn observe(&self, watch: &TrackedMachines, _deadline: Deadline) -> PoolView {
@@ -132,8 +132,8 @@ impl Pool for SimulatedPool<'_> {
             let is_there = machines.contains(&name) || machines.contains(short);
             is_there.then(|| JobThere {
                 schedd: SCHEDD.to_owned(),
-                id: format!("{number}.0"),
-                owner: None,
+                id: id(number).to_string(),
+                owner: job.owner(),
                 machine: Some(name),
             })
         });
@@ -216,7 +216,7 @@ pub(super) fn view(world: &World, ad: &SimulatedAd) -> StartdView {
         node: ad.node.clone().map(NodeId),
         address: Some(ad.server.clone()),
         slots: vec![SlotView {
-            owners: Default::default(),
+            owners: owners(world, &ad.server, ad.claims),
             name: format!("slot1@{name}"),
             total: ad.startd.total,
             free: ad.free,
@@ -240,31 +240,99 @@ fn id(number: usize) -> JobId {
     }
 }
 
-/// Running jobs by machine. They have no owner.
+/// Claimed cores by user.
+fn owners(world: &World, server: &str, claims: u64) -> BTreeMap<String, u64> {
+    let mut cores: BTreeMap<String, u64> = BTreeMap::new();
+    let on = |job: &&SimulatedJob| matches!(&job.state, JobState::Running { server: on, .. } if on == server);
+    for job in world.jobs.iter().filter(on).filter(|_| claims > 0) {
+        if let Some(owner) = job.owner() {
+            *cores.entry(owner).or_default() += job.request.cpus;
+        }
+    }
+    cores
+}
+
+/// Running jobs by machine.
 fn running(world: &World) -> BTreeMap<String, MachineJobs> {
     let mut machines: BTreeMap<String, MachineJobs> = BTreeMap::new();
     for (number, job) in world.jobs.iter().enumerate() {
         if let JobState::Running { server, .. } = &job.state
             && let Some(name) = world.names.get(server)
         {
-            let job = id(number).to_string();
             let jobs = machines.entry(machine(name)).or_default();
-            jobs.add(RunningJob { job, owner: None });
+            jobs.add(RunningJob {
+                job: id(number).to_string(),
+                owner: job.owner(),
+            });
         }
     }
     machines
+}
+
+impl World {
+    /// The job with this id.
+    pub fn job(&self, asked: JobId) -> Option<&SimulatedJob> {
+        let mut jobs = self.jobs.iter().enumerate();
+        jobs.find_map(|(number, job)| (id(number) == asked).then_some(job))
+    }
+
+    /// Idle jobs that `is_asked`, and the numbers of all such jobs.
+    pub fn queue(
+        &self,
+        is_asked: impl Fn(JobId, &SimulatedJob) -> bool,
+    ) -> (Vec<Demand>, JobCounts) {
+        let watch = TrackedMachines::default();
+        let ScheddView {
+            mut demand, jobs, ..
+        } = schedd_of(self, &watch, Duration::ZERO, is_asked);
+        for one in &mut demand {
+            one.example = one.job_ids.first().map(|id| id.to_string());
+        }
+        (demand, jobs)
+    }
+
+    /// Numbers of running jobs that `is_asked`, by host.
+    pub fn hosts(&self, is_asked: impl Fn(JobId, &SimulatedJob) -> bool) -> BTreeMap<String, u64> {
+        let mut hosts = BTreeMap::new();
+        for (number, job) in self.jobs.iter().enumerate() {
+            if matches!(job.state, JobState::Running { .. })
+                && let Some((machine, _)) = &job.last_run
+                && is_asked(id(number), job)
+            {
+                *hosts.entry(machine.clone()).or_default() += 1;
+            }
+        }
+        hosts
+    }
+
+    /// This time of the world as Unix time.
+    pub fn unix_time(&self, at: Seconds) -> i64 {
+        let before = i64::try_from(self.now.saturating_sub(at)).unwrap_or(i64::MAX);
+        self.at().as_second().saturating_sub(before)
+    }
 }
 
 /// The one schedd of the site.
 pub(super) const SCHEDD: &str = "simulated";
 
 pub(super) fn schedd(world: &World, watch: &TrackedMachines, young: Duration) -> ScheddView {
-    let mut groups: BTreeMap<(Resources, RequirementsDigest), (IdleTimes, JobIds)> =
-        BTreeMap::new();
+    schedd_of(world, watch, young, |_, _| true)
+}
+
+/// The same of the jobs that `is_asked`.
+fn schedd_of(
+    world: &World,
+    watch: &TrackedMachines,
+    young: Duration,
+    is_asked: impl Fn(JobId, &SimulatedJob) -> bool,
+) -> ScheddView {
+    type Key = (Resources, RequirementsDigest, Option<String>);
+    let mut groups: BTreeMap<Key, (IdleTimes, JobIds)> = BTreeMap::new();
     let mut newest_cluster = 0;
     let mut jobs = JobCounts::default();
     let mut running_on: BTreeMap<String, RunningJobs> = BTreeMap::new();
-    for (number, job) in world.jobs.iter().enumerate() {
+    let all = world.jobs.iter().enumerate();
+    for (number, job) in all.filter(|(number, job)| is_asked(id(*number), job)) {
         match &job.state {
             JobState::Idle(since) => {
                 jobs.idle += 1;
@@ -272,7 +340,8 @@ pub(super) fn schedd(world: &World, watch: &TrackedMachines, young: Duration) ->
                 newest_cluster = cluster;
                 let since = if job.claims_to_wait { 0 } else { *since };
                 let needs = RequirementsDigest(job.needs.clone());
-                let (times, ids) = groups.entry((job.request, needs)).or_default();
+                let key = (job.request, needs, job.owner());
+                let (times, ids) = groups.entry(key).or_default();
                 ids.add(id(number));
                 times.add(i64::try_from(since).ok(), Some(cluster), 1);
             }
@@ -290,7 +359,7 @@ pub(super) fn schedd(world: &World, watch: &TrackedMachines, young: Duration) ->
                     let end = (since + LEASE).saturating_sub(world.now);
                     let job = RunningJobs {
                         jobs: 1,
-                        example: Some(format!("{number}.0")),
+                        example: Some(id(number).to_string()),
                         lease: Some(Duration::from_secs(LEASE)),
                         lease_left: Some(Duration::from_secs(end)),
                     };
@@ -309,7 +378,7 @@ pub(super) fn schedd(world: &World, watch: &TrackedMachines, young: Duration) ->
     };
     let demand = groups
         .into_iter()
-        .map(|((request, needs), (times, job_ids))| {
+        .map(|((request, needs, owner), (times, job_ids))| {
             let Waiting {
                 jobs,
                 young,
@@ -321,6 +390,7 @@ pub(super) fn schedd(world: &World, watch: &TrackedMachines, young: Duration) ->
                 jobs,
                 young,
                 waiting: longest,
+                owner,
                 job_ids,
                 ..Demand::default()
             }

@@ -2,8 +2,33 @@
 
 use std::collections::BTreeSet;
 
-use super::{JobState, LEASE, Seconds, SimulatedJob, World};
+use super::{JobState, LEASE, Seconds, SimulatedJob, World, machine};
 use scaling::observation::Resources;
+
+impl SimulatedJob {
+    /// Its owner, if it has one.
+    pub fn owner(&self) -> Option<String> {
+        Some(self.owner.clone()).filter(|owner| !owner.is_empty())
+    }
+
+    /// Begin and end of its last run that ended, or still runs.
+    pub fn run(&self, now: Seconds) -> Option<(Seconds, Seconds)> {
+        let (_, from) = self.last_run.as_ref()?;
+        match self.state {
+            JobState::Idle(_) => None,
+            JobState::Running { .. } => Some((*from, now)),
+            JobState::Done(at) => Some((*from, at)),
+        }
+    }
+
+    /// Its run has not ended.
+    fn wait_again(&mut self, now: Seconds) {
+        if let JobState::Running { since, .. } = &self.state {
+            self.lost_seconds += now.saturating_sub(*since);
+        }
+        self.state = JobState::Idle(now);
+    }
+}
 
 impl World {
     pub(super) fn submit_due(&mut self) {
@@ -24,6 +49,7 @@ impl World {
             );
             for job in self.jobs.iter_mut().skip(there) {
                 job.needs.clone_from(&due.needs);
+                job.owner.clone_from(&due.owner);
             }
         }
     }
@@ -48,8 +74,11 @@ impl World {
             runs,
             unmatchable,
             needs: String::new(),
+            owner: String::new(),
             starts: 0,
             state,
+            last_run: None,
+            lost_seconds: 0,
             submitted: self.now,
             claims_to_wait: self.broken.forged_waits,
         };
@@ -76,7 +105,7 @@ impl World {
     pub(super) fn lose_jobs(&mut self, id: &str) {
         for job in &mut self.jobs {
             if matches!(&job.state, JobState::Running { server, .. } if server == id) {
-                job.state = JobState::Idle(self.now);
+                job.wait_again(self.now);
             }
         }
     }
@@ -96,7 +125,7 @@ impl World {
                 freed.insert(server.clone());
                 job.state = JobState::Done(now);
             } else if !alive && now >= since + LEASE {
-                job.state = JobState::Idle(now);
+                job.wait_again(now);
             }
         }
         for id in freed {
@@ -165,6 +194,7 @@ impl World {
             };
             *space = space.minus(&request, 1);
             job.starts += 1;
+            job.last_run = self.names.get(id).map(|name| (machine(name), now));
             job.state = JobState::Running {
                 server: id.clone(),
                 since: now,

@@ -7,6 +7,7 @@ mod run;
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -274,6 +275,31 @@ impl Site {
         let began = Instant::now();
         let output = command.stdin(Stdio::null()).output().unwrap();
         let run = Run::new(output, began.elapsed());
+        self.no_secret_is_seen(&run);
+        run
+    }
+
+    /// The program at a terminal of its own, where somebody types `typed`: `\x04` is Ctrl-D, `\x03` Ctrl-C. Its standard error
+    /// is in the standard output.
+    pub fn at_a_terminal(&self, words: &[&str], typed: &[u8]) -> Run {
+        let command = [&[env!("CARGO_BIN_EXE_ehos")], words].concat().join(" ");
+        let mut script = self
+            .words(&["script", "-qec", &command, "/dev/null"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        // The end of its input would be an answer too.
+        let mut stdin = script.stdin.take().unwrap();
+        stdin.write_all(typed).unwrap();
+        let mut output = script.wait_with_output().unwrap();
+        drop(stdin);
+        // The terminal repeats what was typed, which may be no text.
+        output.stdout = String::from_utf8_lossy(&output.stdout)
+            .into_owned()
+            .into_bytes();
+        let run = Run::new(output, Duration::ZERO);
         self.no_secret_is_seen(&run);
         run
     }
