@@ -86,7 +86,8 @@ pub struct Simulate {
         help_heading = "Simulated site",
         long,
         value_name = "SHARE",
-        default_value_t = 0.0
+        default_value_t = 0.0,
+        value_parser = share
     )]
     pub boot_failures: f64,
     /// NEGOTIATOR_INTERVAL of the pool [default: 10s; with --site: that of the pool]
@@ -104,4 +105,12 @@ pub struct Simulate {
     /// Output format
     #[arg(short, long, value_enum, default_value_t = SimulateOutput::Table)]
     pub output: SimulateOutput,
+}
+
+fn share(text: &str) -> Result<f64, String> {
+    let share = text
+        .parse()
+        .ok()
+        .filter(|share| (0.0..=1.0).contains(share));
+    share.ok_or_else(|| "write a number from 0 to 1".to_owned())
 }

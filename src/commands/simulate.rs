@@ -1,7 +1,9 @@
 //! `ehos simulate`: read jobs → build the site → run the configuration, the sweep and other rules → compare → print.
 
 mod boot;
+mod cores;
 mod names;
+mod output;
 pub mod page;
 mod plot;
 mod runs;
@@ -9,17 +11,19 @@ mod site;
 pub mod table;
 
 use std::io::Write;
+use std::path::Path;
 
-use anyhow::{Context, anyhow};
+use anyhow::anyhow;
 
 use crate::cli::{Simulate, SimulateOutput};
-use config::Config;
+use config::{Config, Variants};
 use keys::duration;
 use replay::comparison::Comparison;
 use replay::model::Model;
 use replay::rule::peers::LowerBound;
 use replay::workload::{Format, ReadOptions, Workload, read};
-use runs::{Change, Peers, Runner};
+use runs::{Change, Peers, Runner, Runs};
+use site::Sizes;
 use system::environment::Environment;
 use system::exit::Exit;
 
@@ -41,38 +45,52 @@ pub fn run(
     let changes = changes(&args.set)?;
     let sweep = runs::grid(&args.sweep)?;
     let peers = Peers::parse(&args.against)?;
-    let load = |changes: &[Change]| {
-        let files = &args.common.config;
-        config::load_changed(files, FALLBACK, changes, CLUSTER, environment)
+    let variants = Variants::read(&args.common.config, FALLBACK, environment)?;
+    let config = variants.with(&changes, CLUSTER, environment)?;
+    let configure = |change: &[Change]| -> anyhow::Result<Config> {
+        let all: Vec<Change> = changes.iter().chain(change).cloned().collect();
+        Ok(variants.with(&all, CLUSTER, environment)?)
     };
-    let config = load(&changes)?;
+    let sizes = Sizes::new(args, &config, environment)?;
+    // A mistake in the last point is told before the first run, not after hours.
+    let mut clouds = sizes.clouds(&config)?;
+    for point in &sweep {
+        for cloud in sizes.clouds(&configure(point)?)? {
+            if !clouds.contains(&cloud) {
+                clouds.push(cloud);
+            }
+        }
+    }
     let (source, workload) = match args.site {
         true => site::jobs(args, &config)?,
         false => jobs(args)?,
     };
-    let clouds = site::clouds(args, &config, environment)?;
     let model = model(args, &config, environment)?;
     let bound = LowerBound::new(&workload, &clouds);
     let runner = Runner {
         workload: &workload,
-        clouds: &clouds,
+        sizes: &sizes,
         model: &model,
         seed: args.seed,
+        has_series: args.output != SimulateOutput::Table,
     };
-    let configure = |change: &[Change]| -> anyhow::Result<Config> {
-        let all: Vec<Change> = changes.iter().chain(change).cloned().collect();
-        Ok(load(&all)?)
-    };
-    let runs = runner.all(&config, &sweep, &configure, &peers)?;
-    let comparison = Comparison::new(&source, &workload, bound, runs);
+    let Runs { runs, interrupted } = runner.all(&config, &sweep, &configure, &peers)?;
+    // Nothing can be compared without the current configuration.
+    if let Some(interrupted) = interrupted.filter(|_| !runs.iter().any(|run| run.is_current)) {
+        return Err(anyhow!("{interrupted}: there is no result"));
+    }
+    let mut comparison = Comparison::new(&source, &workload, bound, runs);
+    comparison.interrupted = interrupted;
     let text = match args.output {
         SimulateOutput::Table => table::render(&comparison, table::View::new(environment)),
         SimulateOutput::Json => serde_json::to_string_pretty(&comparison)? + "\n",
         SimulateOutput::Html => page::render(&comparison, &command_line())?,
     };
-    out.write_all(text.as_bytes())
-        .context("the result could not be printed")?;
-    Ok(Exit::Done)
+    output::print(&text, args.output, out, Path::new("."))?;
+    Ok(match interrupted {
+        Some(_) => Exit::Failed,
+        None => Exit::Done,
+    })
 }
 
 /// The command line of this process, as a shell takes it.

@@ -16,6 +16,7 @@ use yaml::{self, Place};
 pub(super) const KEEP_ONE: &str = "keep one of them";
 
 /// A file and its text.
+#[derive(Clone)]
 pub(super) struct Source {
     pub(super) path: PathBuf,
     pub(super) text: String,

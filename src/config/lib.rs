@@ -66,38 +66,48 @@ pub fn load(files: &[PathBuf], env: &Environment) -> Result<Config, Error> {
     read(files, env)?.checked(env, None)
 }
 
-/// As [`load`], with `changes` merged over the files: keys as `config show` prints them (`daemon.idle_timeout`), and their
-/// values as YAML. Nothing is written, and a configuration without a pool id has `cluster` as that. `fallback` is the
-/// text of the configuration where no file is named or found.
-///
-/// # Errors
-/// As [`load`]; what is wrong with a change is said of `--set KEY`.
-pub fn load_changed(
-    files: &[PathBuf],
-    fallback: &str,
-    changes: &[(String, String)],
-    cluster: &str,
-    env: &Environment,
-) -> Result<Config, Error> {
-    let is_named = !files.is_empty() || env.variable("EHOS_CONFIG").is_some();
-    let mut all = if !is_named && template(search::FILE, env).is_none() {
+/// A configuration that is read once and checked with different changes. A change of its files in between changes nothing.
+pub struct Variants(Read);
+
+impl Variants {
+    /// The configuration as [`load`] finds it. `fallback` is its text where no file is named or found.
+    ///
+    /// # Errors
+    /// What cannot be read.
+    pub fn read(files: &[PathBuf], fallback: &str, env: &Environment) -> Result<Variants, Error> {
+        let is_named = !files.is_empty() || env.variable("EHOS_CONFIG").is_some();
+        if is_named || template(search::FILE, env).is_some() {
+            return Ok(Variants(read(files, env)?));
+        }
         let mut all = Read::default();
         let path = PathBuf::from("(the built-in site)");
         let file = document::read(&path, fallback, 0)?;
         all.add(path, fallback.to_owned(), file);
-        all
-    } else {
-        read(files, env)?
-    };
-    for (key, value) in changes {
-        let path = PathBuf::from(format!("--set {key}"));
-        let text = nested(key, value);
-        let mut file = document::read(&path, &text, all.sources.len())?;
-        all.problems.append(&mut file.unknown);
-        all.add(path, text, file);
+        Ok(Variants(all))
     }
-    let cluster = (!all.has_cluster()).then_some(cluster);
-    all.checked(env, cluster)
+
+    /// The configuration with `changes` merged over the files: keys as `config show` prints them (`daemon.idle_timeout`), and
+    /// their values as YAML. Nothing is written, and a configuration without a pool id has `cluster` as that.
+    ///
+    /// # Errors
+    /// As [`load`]; what is wrong with a change is said of `--set KEY`.
+    pub fn with(
+        &self,
+        changes: &[(String, String)],
+        cluster: &str,
+        env: &Environment,
+    ) -> Result<Config, Error> {
+        let mut all = self.0.clone();
+        for (key, value) in changes {
+            let path = PathBuf::from(format!("--set {key}"));
+            let text = nested(key, value);
+            let mut file = document::read(&path, &text, all.sources.len())?;
+            all.problems.append(&mut file.unknown);
+            all.add(path, text, file);
+        }
+        let cluster = (!all.has_cluster()).then_some(cluster);
+        all.checked(env, cluster)
+    }
 }
 
 /// A key with dots and its value as a document.
@@ -227,7 +237,7 @@ pub fn new_cluster() -> Result<String, Error> {
 }
 
 /// The files, read and merged.
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Read {
     file: Section,
     sources: Vec<Source>,

@@ -5,6 +5,7 @@
 #![warn(missing_docs)]
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use jiff::Timestamp;
 use serde::Serialize;
@@ -28,8 +29,33 @@ pub struct Comparison {
     pub workload: WorkloadFigures,
     /// The runs: the configuration first, then the sweep, then other rules.
     pub runs: Vec<Run>,
+    /// The counts of an interrupted sweep.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub interrupted: Option<Interrupted>,
     /// What to change, in one sentence with the keys to set; `None` without a sweep.
     pub advice: Option<String>,
+}
+
+/// A sweep that ended before all of its runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Interrupted {
+    /// Runs that the comparison has.
+    pub finished_runs: u64,
+    /// Runs that were to be done.
+    pub planned_runs: u64,
+}
+
+impl fmt::Display for Interrupted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Interrupted {
+            finished_runs,
+            planned_runs,
+        } = self;
+        write!(
+            f,
+            "interrupted: {finished_runs} of {planned_runs} runs finished"
+        )
+    }
 }
 
 /// The workload of a comparison.
@@ -154,6 +180,7 @@ impl Comparison {
                 notes: workload.notes.clone(),
             },
             runs,
+            interrupted: None,
             advice,
         }
     }

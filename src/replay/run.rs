@@ -7,12 +7,19 @@ use crate::rule::Rule;
 use crate::site::Site;
 use crate::workload::Seconds;
 
+/// Passes between two reports of progress: some hundredths of a second.
+const PROGRESS: u64 = 64;
+
 /// Replays the workload of `site` under `rule`. `progress` is called now and then with the share that is done; when it returns
-/// false, the run ends there.
+/// false, the run ends there, and the result is false.
 ///
 /// The run ends when all jobs have ended and every server is gone. It also ends when no job was submitted or ended for
 /// [`Rule::patience`], and for the run time of the longest job if some run. Servers that remain then are paid until that time.
-pub fn run(site: &mut Site<'_>, rule: &mut dyn Rule, progress: &mut dyn FnMut(f64) -> bool) {
+pub fn run(
+    site: &mut Site<'_>,
+    rule: &mut dyn Rule,
+    progress: &mut dyn FnMut(f64) -> bool,
+) -> bool {
     let interval = site.model.tick_interval.max(1);
     let last = site.workload.jobs.last().map_or(0, |job| job.submitted);
     let longest = site.workload.jobs.iter().map(|job| job.runs).max();
@@ -21,7 +28,7 @@ pub fn run(site: &mut Site<'_>, rule: &mut dyn Rule, progress: &mut dyn FnMut(f6
     let mut again: Option<Seconds> = None;
     let mut passes: u64 = 0;
     let mut passed: Option<Seconds> = None;
-    loop {
+    let has_ended = loop {
         let due = rule.next_pass(site, timer).min(timer);
         let due = again.map_or(due, |again| again.min(due));
         // Two passes are never of the same second.
@@ -42,10 +49,10 @@ pub fn run(site: &mut Site<'_>, rule: &mut dyn Rule, progress: &mut dyn FnMut(f6
             timer = (site.now / interval + 1).saturating_mul(interval);
         }
         passes += 1;
-        if passes.is_multiple_of(1024) {
+        if passes.is_multiple_of(PROGRESS) {
             let share = f64::from(site.now.min(last)) / f64::from(last.max(1));
             if !progress(share) {
-                break;
+                break false;
             }
         }
         let is_over = site.is_done() && site.count() == 0;
@@ -55,10 +62,11 @@ pub fn run(site: &mut Site<'_>, rule: &mut dyn Rule, progress: &mut dyn FnMut(f6
         };
         let end = last.max(site.record.last_end).saturating_add(patience);
         if is_over || site.now > end {
-            break;
+            break true;
         }
-    }
+    };
     site.close();
+    has_ended
 }
 
 impl Site<'_> {

@@ -19,7 +19,7 @@ use scaling::observation::{Flavor, Resources};
 use crate::model::Model;
 use crate::random::Random;
 use crate::record::Record;
-use crate::workload::{Job, Seconds, Workload};
+use crate::workload::{Job, NEVER, Seconds, Workload};
 use clock::{Clock, Event};
 use negotiator::Cycle;
 use queue::Queue;
@@ -28,7 +28,7 @@ use queue::Queue;
 pub type NodeNumber = u32;
 
 /// A cloud of the site.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct SiteCloud {
     /// Its name in the configuration.
     pub name: String,
@@ -43,7 +43,7 @@ pub struct SiteCloud {
 }
 
 /// A flavor of a cloud.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct SiteFlavor {
     /// Its name in the configuration.
     pub name: String,
@@ -163,8 +163,8 @@ pub struct Site<'w> {
     pub record: Record,
     /// Job events since the last pass of a rule.
     pub events: Events,
-    /// Raised by every change that a rule can see: jobs that wait, nodes that join, become idle or busy, or go.
-    pub changes: u64,
+    /// Raised by each create, join, drain and delete.
+    pub fleet: u64,
     nodes: BTreeMap<NodeNumber, Node>,
     used: Vec<Used>,
     queue: Queue,
@@ -205,7 +205,7 @@ impl<'w> Site<'w> {
             workload,
             record,
             events: Events::default(),
-            changes: 0,
+            fleet: 0,
             nodes: BTreeMap::new(),
             queue: Queue::new(workload),
             clock: Clock::default(),
@@ -325,7 +325,7 @@ impl<'w> Site<'w> {
             self.clock
                 .at(self.now.saturating_add(joins), Event::Join(number));
         }
-        self.changes += 1;
+        self.fleet += 1;
         self.record.created(vcpus);
         Ok(number)
     }
@@ -339,7 +339,7 @@ impl<'w> Site<'w> {
             return false;
         }
         node.draining = true;
-        self.changes += 1;
+        self.fleet += 1;
         true
     }
 
@@ -347,7 +347,7 @@ impl<'w> Site<'w> {
     pub fn retire(&mut self, number: NodeNumber) {
         if let Some(node) = self.nodes.get_mut(&number) {
             node.draining = true;
-            self.changes += 1;
+            self.fleet += 1;
         }
     }
 
@@ -356,7 +356,7 @@ impl<'w> Site<'w> {
         if let Some(node) = self.nodes.get_mut(&number) {
             node.draining = false;
             node.unchanged_since = self.now;
-            self.changes += 1;
+            self.fleet += 1;
             self.cycle.is_due = true;
         }
     }
@@ -378,6 +378,12 @@ impl<'w> Site<'w> {
             self.running_cores -= cores;
             self.record.lost(claim.started, self.now, cores);
             self.queue.push(claim.class, claim.job, self.now);
+            let removed = self.workload.jobs.get(claim.job as usize);
+            let removed = removed.map_or(NEVER, |job| job.removed);
+            if removed > self.now {
+                self.queue
+                    .removal(claim.class, claim.job, self.now, removed);
+            }
             self.events.waiting += 1;
             self.cycle.is_due = true;
         }
@@ -385,7 +391,7 @@ impl<'w> Site<'w> {
             self.now.saturating_add(self.model.delete_seconds),
             Event::Gone(number),
         );
-        self.changes += 1;
+        self.fleet += 1;
         true
     }
 
@@ -455,11 +461,10 @@ impl<'w> Site<'w> {
             let (number, class, removed) = (self.submitted as u32, job.class, job.removed);
             self.submitted += 1;
             self.queue.push(class, number, self.now);
-            self.queue.removal(class, number, removed);
+            self.queue.removal(class, number, self.now, removed);
             self.events.waiting += 1;
             self.cycle.is_due = true;
             self.cycle.is_asked = true;
-            self.changes += 1;
         }
     }
 
@@ -468,7 +473,6 @@ impl<'w> Site<'w> {
         if removed > 0 {
             self.record.removed(removed);
             self.events.ended += removed;
-            self.changes += 1;
         }
     }
 
@@ -481,7 +485,7 @@ impl<'w> Site<'w> {
             node.unchanged_since = now;
             self.record.joined(node.created, now);
             self.cycle.is_due = true;
-            self.changes += 1;
+            self.fleet += 1;
         }
     }
 
@@ -508,7 +512,7 @@ impl<'w> Site<'w> {
             node.created,
             self.now,
         );
-        self.changes += 1;
+        self.fleet += 1;
     }
 
     /// Ends a server that the rule has left.
@@ -546,10 +550,6 @@ impl<'w> Site<'w> {
         }
         if let Some(node) = self.nodes.get_mut(&number) {
             node.unchanged_since = now;
-            // A node that becomes idle, or room for jobs that wait.
-            if node.claims.is_empty() || self.queue.len() > 0 {
-                self.changes += 1;
-            }
         }
         self.cycle.is_due = true;
     }
@@ -580,7 +580,6 @@ impl<'w> Site<'w> {
         self.running += 1;
         self.running_cores += request.cpus;
         self.events.started += 1;
-        self.changes += 1;
         self.record.started(self.workload, job, now);
     }
 }

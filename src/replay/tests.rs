@@ -1,15 +1,19 @@
 //! Small workloads whose outcome can be worked out by hand, and the laws that hold for all.
 
+use std::cell::Cell;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use proptest::prelude::*;
-use scaling::observation::{Flavor, Resources};
+use scaling::observation::{Flavor, Observation, Resources};
+use scaling::plan::{Plan, plan};
 use scaling::policy::{CloudPolicy, Policy};
+use scaling::schedule::Spare;
+use scaling::state::State;
 
 use crate::figures::Figures;
 use crate::model::Model;
-use crate::record::NOT_STARTED;
+use crate::record::{NOT_STARTED, Record};
 use crate::rule::Rule;
 use crate::rule::ehos::Ehos;
 use crate::rule::peers::{Peer, PeerRule, lower_bound};
@@ -237,24 +241,36 @@ fn the_bound_is_what_full_servers_would_cost() {
     );
 }
 
-fn jobs() -> impl Strategy<Value = Vec<(i64, u32, u64)>> {
+/// Jobs as (submitted, runs, cores, owner).
+fn jobs() -> impl Strategy<Value = Vec<(i64, u32, u64, usize)>> {
     let job = (
         0..7200_i64,
         prop_oneof![1..120_u32, 600..4000_u32],
         1..5_u64,
+        0..3_usize,
     );
     prop::collection::vec(job, 1..60)
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
+    #![proptest_config(ProptestConfig::with_cases(32))]
 
     #[test]
-    fn nothing_is_lost_nothing_is_free_and_rests_change_nothing(jobs in jobs(), events in any::<bool>()) {
-        let workload = workload(&jobs);
+    fn nothing_is_lost_nothing_is_free_and_rests_change_nothing(
+        jobs in jobs(),
+        events in any::<bool>(),
+        spare in 0..2_u64,
+    ) {
+        let mut builder = Builder::default();
+        for (submitted, runs, cores, owner) in &jobs {
+            builder.add(*submitted, *runs, None, &class(["ann", "bob", "eve"][*owner], *cores));
+        }
+        let workload = builder.build(false);
         let interval = Duration::from_secs(if events { 10 } else { 0 });
         let played = |leaves_out: bool| {
-            let mut rule = Ehos::new(policy(&[2, 8]), interval, Timestamp::UNIX_EPOCH);
+            let mut policy = policy(&[2, 8]);
+            policy.nodes_spare = Spare::Count(spare);
+            let mut rule = Ehos::new(policy, interval, Timestamp::UNIX_EPOCH);
             rule.leaves_out = leaves_out;
             run::record(Site::new(&workload, clouds(&[2, 8]), model(), 7), &mut rule)
         };
@@ -268,6 +284,7 @@ proptest! {
         prop_assert_eq!(&record.waits, &whole.waits);
         prop_assert_eq!(record.paid_core_seconds, whole.paid_core_seconds);
         prop_assert_eq!(record.actions, whole.actions);
+        prop_assert_eq!(record.passes, whole.passes);
     }
 }
 
@@ -310,4 +327,85 @@ fn a_time_out_of_seconds_with_passes_for_events_comes_to_an_end() {
     let record = run::record(Site::new(&workload, clouds(&[1]), model(), 1), &mut rule);
     assert_eq!(record.ended, 3);
     assert!(record.passes < 200, "{}", record.passes);
+}
+
+thread_local! {
+    static PLANS: Cell<u64> = const { Cell::new(0) };
+}
+
+fn counted(observation: &Observation, policy: &Policy, state: &State) -> Plan {
+    PLANS.set(PLANS.get() + 1);
+    plan(observation, policy, state)
+}
+
+/// The record of a run with passes for events, and its plans.
+fn plans(workload: &Workload, policy: Policy, model: Model) -> (Record, u64) {
+    let events = Duration::from_secs(10);
+    let mut rule = Ehos::new(policy, events, Timestamp::UNIX_EPOCH);
+    rule.planner = counted;
+    PLANS.set(0);
+    let record = run::record(Site::new(workload, clouds(&[8]), model, 1), &mut rule);
+    (record, PLANS.get())
+}
+
+#[test]
+fn jobs_that_fit_beside_others_take_no_plan() {
+    // A long job on each node, and one short job after the other beside it.
+    let mut jobs = vec![(0, 20_000, 2)];
+    jobs.extend((0..2000).map(|number| (600 + number * 7, 10, 1)));
+    // Most passes find jobs that wait for the next cycle.
+    let slow = Model {
+        negotiation_interval: 20,
+        negotiation_delay: 20,
+        ..model()
+    };
+    let (record, plans) = plans(&workload(&jobs), policy(&[8]), slow);
+    assert_eq!((record.ended, record.created), (2001, 1));
+    assert!(record.passes > 1000, "{}", record.passes);
+    assert!(plans < record.passes / 4, "{plans} of {}", record.passes);
+}
+
+#[test]
+fn years_without_a_job_take_no_plans() {
+    let years = workload(&[(0, 60, 1), (100_000_000, 60, 1), (100_000_000, 60, 1)]);
+    let (record, plans) = plans(&years, policy(&[8]), model());
+    assert_eq!(record.ended, 3);
+    assert!(plans < 1000, "{plans}");
+    // Nodes without demand may need a new one at any time.
+    let mut spare = policy(&[8]);
+    spare.nodes_spare = Spare::Count(1);
+    let days = workload(&[(0, 60, 1), (500_000, 60, 1)]);
+    let (record, _) = self::plans(&days, spare, model());
+    assert_eq!((record.ended, record.waits[1]), (2, 0));
+}
+
+#[test]
+fn a_lost_job_can_still_be_removed_by_its_user() {
+    let mut builder = Builder::default();
+    builder.add(0, 20_000, Some(2500), &class("ann", 1));
+    let workload = builder.build(false);
+    let mut site = Site::new(&workload, clouds(&[1]), model(), 1);
+    let node = site.create(0, 0).unwrap();
+    site.advance(60);
+    assert_eq!(site.running(), 1);
+    site.delete(node);
+    assert_eq!((site.record.lost_jobs, site.idle_count()), (1, 1));
+    while let Some(event) = site.next_event().filter(|event| *event <= 2500) {
+        site.advance(event);
+    }
+    assert_eq!((site.record.removed, site.idle_count()), (1, 0));
+}
+
+#[test]
+fn many_removals_in_any_order_are_quick() {
+    let mut builder = Builder::default();
+    for number in 0..300_000 {
+        builder.add(10, 20, Some(4000 - number / 100), &class("bob", 8));
+    }
+    let workload = builder.build(false);
+    let record = run::record(
+        Site::new(&workload, clouds(&[1]), model(), 1),
+        &mut ehos(policy(&[1])),
+    );
+    assert_eq!((record.removed, record.ended), (300_000, 0));
 }

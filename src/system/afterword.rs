@@ -1,6 +1,6 @@
 //! What a long command says when it is interrupted: what stays, and what to type.
 //!
-//! ehos has no signal handlers (docs/design-rules.md#rule-5): an interrupt is a crash. So a shell of a process group of its own,
+//! These commands have no signal handlers (docs/design-rules.md#rule-5): an interrupt is a crash. So a shell of a process group of its own,
 //! which no Ctrl-C reaches, waits at the end of a pipe. It keeps the last line that it was told, and prints it when the pipe
 //! breaks, however the process ended. At an orderly end that line is empty.
 

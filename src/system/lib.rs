@@ -10,6 +10,7 @@ pub mod deadline;
 pub mod environment;
 pub mod exit;
 pub mod http_client;
+pub mod interrupt;
 pub mod lock;
 pub mod logging;
 pub mod own_file;

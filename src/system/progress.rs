@@ -1,7 +1,7 @@
 //! What a long command is doing, for the people who wait for it: live lines with the elapsed time on a terminal, plain
 //! lines elsewhere. All of it goes to standard error.
 
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -150,6 +150,13 @@ impl Line {
         }
     }
 
+    /// A line for those who see no live line.
+    pub fn note(&self, what: &str) {
+        if self.bar.is_none() {
+            self.print(what);
+        }
+    }
+
     /// How it ended. The line stays.
     pub fn done(&self, what: &str) {
         self.leaves(None);
@@ -167,6 +174,7 @@ impl Line {
         let line = clean(&format!("{} {seconds:>4} s  {what}", self.subject));
         // No subject becomes a level of the journal.
         let space = if is_like_level(&line) { " " } else { "" };
-        eprintln!("{space}{line}");
+        // A terminal that is gone ends nothing.
+        let _ = writeln!(std::io::stderr(), "{space}{line}");
     }
 }

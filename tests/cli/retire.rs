@@ -564,7 +564,7 @@ fn killed_at_every_point_at_which_it_sends_it_deletes_each_thing_once() {
     points.arm();
     let end = Instant::now() + Duration::from_secs(240);
     let mut runs = 0;
-    let binary = env!("CARGO_BIN_EXE_ehos").to_owned();
+    let binary = testkit::program!().to_owned();
     loop {
         double.play(script(&left(&double), &[], vec![]));
         let words: Vec<String> = [vec![binary.clone()], words(&site, &["--yes"])].concat();
@@ -633,7 +633,7 @@ fn killed_at_every_point_a_pool_with_nodes_goes_whole_and_nothing_of_others() {
         .waiting(1);
     points.arm();
     let end = Instant::now() + Duration::from_secs(400);
-    let binary = env!("CARGO_BIN_EXE_ehos").to_owned();
+    let binary = testkit::program!().to_owned();
     let words: Vec<String> = [vec![binary], words(&site, &["--yes"])].concat();
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     let mut is_over = false;

@@ -2,7 +2,7 @@
 
 use std::io::{BufRead, BufReader, Read};
 use std::os::unix::process::ExitStatusExt;
-use std::process::Stdio;
+use std::process::{Child, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
@@ -107,6 +107,17 @@ fn mistakes_are_named_with_what_to_write_instead() {
         (&["--against", "magic"], 1, "queue-cores"),
         (&["--flavor", "big=many"], 1, "NAME=CORES,GB[,PRICE]"),
         (&["--boot", "soon"], 1, "90s or 2m"),
+        (&["--boot-failures", "NaN"], 2, "a number from 0 to 1"),
+        (&["--boot-failures", "1.5"], 2, "a number from 0 to 1"),
+        (
+            &["--flavor", "big=18446744073709551615,1"],
+            1,
+            "flavor big: a size or the price is out of range",
+        ),
+        (&["--flavor", "big=1,1e300"], 1, "out of range"),
+        (&["--flavor", "big=1,1,1e308"], 1, "out of range"),
+        (&["--flavor", "big=1,1,NaN"], 1, "out of range"),
+        (&["--flavor", "big=1,NaN"], 1, "NAME=CORES,GB[,PRICE]"),
     ] {
         let run = simulate(&site, &[&JOBS[..], more].concat());
         run.exits(code).warns(words);
@@ -234,34 +245,181 @@ fn a_long_sweep_has_time_series_of_the_runs_that_are_shown() {
     assert_eq!(alone["runs"][0]["figures"], one["figures"]);
 }
 
+/// A sweep that runs for minutes, without a terminal.
+fn long_sweep(site: &Site, output: &str, shell: &str) -> (Child, impl BufRead + use<>) {
+    let values: Vec<String> = (0..10_000)
+        .map(|value| format!("{}s", 30 + value))
+        .collect();
+    let sweep = format!("daemon.idle_timeout={}", values.join(","));
+    // The program follows the shell's words as its arguments.
+    let words = ["/bin/sh", "-c", shell, "sh", testkit::program!()];
+    let more = ["simulate", "--sweep", &sweep, "-o", output];
+    let mut child = site
+        .words(&[&words[..], &more, &JOBS].concat())
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let errors = BufReader::new(child.stderr.take().unwrap());
+    (child, errors)
+}
+
+fn read(pipe: Option<impl Read>) -> String {
+    let mut text = String::new();
+    pipe.unwrap().read_to_string(&mut text).unwrap();
+    text
+}
+
+fn line(errors: &mut impl BufRead) -> String {
+    let mut line = String::new();
+    errors.read_line(&mut line).unwrap();
+    line
+}
+
 #[test]
-fn an_interrupted_sweep_prints_no_result_and_leaves_no_file() {
+fn an_interrupted_sweep_prints_the_runs_that_have_finished() {
     let site = Site::simulated();
     let before = site.state_files();
-    let values: Vec<String> = (0..5000).map(|value| format!("{}s", 30 + value)).collect();
-    let sweep = format!("daemon.idle_timeout={}", values.join(","));
-    let words = [testkit::program!(), "simulate", "--sweep", &sweep];
+    let sweeps = [
+        (Signal::INT, "table"),
+        (Signal::TERM, "json"),
+        (Signal::HUP, "html"),
+    ];
+    let started =
+        sweeps.map(|(signal, output)| (signal, output, long_sweep(&site, output, "exec \"$@\"")));
+    for (signal, output, (mut child, mut errors)) in started {
+        let (first, second) = (line(&mut errors), line(&mut errors));
+        assert!(first.contains("10001 runs"), "{first}");
+        // Some runs have finished.
+        assert!(second.contains("10001 runs, about "), "{second}");
+        kill_process(Pid::from_child(&child), signal).unwrap();
+        let printed = read(child.stdout.take());
+        assert_eq!(child.wait().unwrap().code(), Some(1), "{output}");
+        let told = read(Some(errors));
+        let words = told.split_once("interrupted: ").expect(&told).1;
+        let (finished, words) = words.split_once(' ').unwrap();
+        assert!(words.starts_with("of 10001 runs finished"), "{told}");
+        let finished: usize = finished.parse().unwrap();
+        assert!((1..10_001).contains(&finished), "{told}");
+        match output {
+            "json" => {
+                let found: Value = serde_json::from_str(&printed).unwrap();
+                let runs = found["runs"].as_array().unwrap();
+                assert_eq!(runs.len(), finished);
+                assert_eq!(runs[0]["name"], "current");
+                let expected =
+                    serde_json::json!({"finished_runs": finished, "planned_runs": 10_001});
+                assert_eq!(found["interrupted"], expected);
+            }
+            "table" => {
+                let words = format!("interrupted: {finished} of 10001 runs finished");
+                assert!(printed.contains(&words), "{printed}");
+                assert!(printed.contains("current"), "{printed}");
+            }
+            _ => {
+                let words = format!("\"finished_runs\":{finished}");
+                assert!(printed.contains(&words));
+                assert!(printed.trim_end().ends_with("</html>"));
+            }
+        }
+    }
+    assert_eq!(site.state_files(), before);
+}
+
+#[test]
+fn a_second_signal_ends_a_sweep_at_once_and_nohup_is_respected() {
+    let site = Site::simulated();
+    let (mut child, mut errors) = long_sweep(&site, "json", "trap '' HUP; exec \"$@\"");
+    let pid = Pid::from_child(&child);
+    assert!(line(&mut errors).contains("10001 runs"));
+    kill_process(pid, Signal::HUP).unwrap();
+    // It goes on, and says how long it takes.
+    assert!(line(&mut errors).contains("about "));
+    kill_process(pid, Signal::INT).unwrap();
+    // Nobody reads the result, which is larger than a pipe.
+    assert!(line(&mut errors).contains("interrupted: "));
+    assert!(child.try_wait().unwrap().is_none());
+    kill_process(pid, Signal::INT).unwrap();
+    assert_eq!(child.wait().unwrap().signal(), Some(Signal::INT.as_raw()));
+}
+
+#[test]
+fn a_sweep_that_is_interrupted_before_its_first_run_ends_has_no_result() {
+    let site = Site::simulated();
+    let run = format!("exec {} simulate \"$@\"", testkit::program!());
+    let words = [
+        "/bin/sh",
+        "-c",
+        &run,
+        "sh",
+        "--jobs",
+        "poisson:rate=900/h,days=300",
+    ];
     let mut child = site
-        .words(&[&words[..], &JOBS].concat())
+        .words(&words)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
     let mut errors = BufReader::new(child.stderr.take().unwrap());
-    let mut line = String::new();
-    errors.read_line(&mut line).unwrap();
-    assert!(line.contains("5001 runs"), "{line}");
+    assert!(line(&mut errors).contains("1 run"));
     kill_process(Pid::from_child(&child), Signal::INT).unwrap();
-    assert_eq!(child.wait().unwrap().signal(), Some(Signal::INT.as_raw()));
-    let mut printed = String::new();
-    child
-        .stdout
-        .take()
-        .unwrap()
-        .read_to_string(&mut printed)
-        .unwrap();
-    errors.read_to_string(&mut printed).unwrap();
-    assert_eq!(printed, "");
-    assert_eq!(site.state_files(), before);
+    assert_eq!(read(child.stdout.take()), "");
+    assert_eq!(child.wait().unwrap().code(), Some(1));
+    let told = read(Some(errors));
+    assert!(
+        told.contains("interrupted: 0 of 1 runs finished: there is no result"),
+        "{told}"
+    );
+}
+
+#[test]
+fn a_mistake_in_the_last_point_of_a_sweep_is_told_before_the_first_run() {
+    let site = Site::simulated();
+    for (sweep, code, words) in [
+        ("daemon.nodes_max=5,6,many", 78, "daemon.nodes_max"),
+        ("daemon.no_such_key=1,2", 78, "no_such_key"),
+        ("daemon.nodes_max=5", 1, "daemon.nodes_max is given twice"),
+    ] {
+        let sweeps = ["--sweep", "daemon.nodes_max=3,4", "--sweep", sweep];
+        let sweeps = if words.contains("twice") {
+            &sweeps[..]
+        } else {
+            &sweeps[2..]
+        };
+        let run = simulate(&site, &[&JOBS[..], sweeps].concat());
+        run.exits(code).warns(words);
+        assert!(!run.stderr.contains(" runs"), "{}", run.stderr);
+    }
+}
+
+#[test]
+fn each_point_of_a_sweep_has_its_own_flavors() {
+    let site = Site::with_cloud("http://127.0.0.1:9");
+    let config = site.config();
+    let config = ["--config", config.to_str().unwrap(), "-o", "json"];
+    let sweep = ["--sweep", "ehos.flavors=[m1.small],[m1.large]"];
+    let small = ["--flavor", "m1.small=4,8,0.1"];
+    let large = ["--flavor", "m1.large=16,32,0.2"];
+    simulate(&site, &[&JOBS[..], &config, &sweep, &small].concat())
+        .exits(1)
+        .warns("--flavor m1.large=CORES,GB");
+    let run = simulate(
+        &site,
+        &[&JOBS[..], &config, &sweep, &small, &large].concat(),
+    );
+    let found = run.exits(0).json();
+    for run in found["runs"].as_array().unwrap() {
+        let jobs = &run["figures"]["jobs"];
+        assert_eq!(jobs["submitted"], jobs["ended"], "{}", run["name"]);
+    }
+    let cost = |run: usize| found["runs"][run]["figures"]["cost"].as_f64().unwrap();
+    assert!((cost(0), cost(1)).0 == cost(1) && cost(1) != cost(2));
+    // The large one is cheaper by the core.
+    let workload = &found["workload"];
+    let bound =
+        workload["bound_cost"].as_f64().unwrap() / workload["bound_core_hours"].as_f64().unwrap();
+    assert!((bound - 0.0125).abs() < 1e-9, "{workload}");
 }

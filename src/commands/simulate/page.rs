@@ -1,5 +1,7 @@
 //! The result as one page that asks nobody for anything, drawn with the charts of `ehos frontend`.
 
+use std::collections::BTreeSet;
+
 use anyhow::Context;
 use serde::Serialize;
 use serde_json::Value;
@@ -16,15 +18,10 @@ const JS: &str = include_str!("page/page.js");
 /// A chart is no wider than about as many points.
 const MAX_POINTS: usize = 720;
 
-/// Runs that the page holds. The frontier is kept; a browser draws about so many others without delay.
-const MAX_RUNS: usize = 4000;
-
 #[derive(Serialize)]
 struct Data<'a> {
     command: &'a str,
     program: String,
-    /// Runs that the page does not hold.
-    left_out: usize,
     comparison: Comparison,
 }
 
@@ -33,15 +30,15 @@ struct Data<'a> {
 /// # Errors
 /// A fault of ehos: the template lacks a place.
 pub fn render(comparison: &Comparison, command: &str) -> anyhow::Result<String> {
-    let runs = kept(&comparison.runs, &names::short(&comparison.runs));
+    let runs = shown_runs(&comparison.runs, &names::short(&comparison.runs));
     let data = Data {
         command,
         program: format!("ehos {}", env!("CARGO_PKG_VERSION")),
-        left_out: comparison.runs.len() - runs.len(),
         comparison: Comparison {
             version: comparison.version,
             workload: comparison.workload.clone(),
             runs,
+            interrupted: comparison.interrupted,
             advice: comparison.advice.clone(),
         },
     };
@@ -50,25 +47,18 @@ pub fn render(comparison: &Comparison, command: &str) -> anyhow::Result<String> 
     frontend::charts_page(HTML, CSS, JS, &data.to_string())
 }
 
-/// The runs of the page, each with what the page shows of it.
-fn kept(runs: &[Run], names: &[String]) -> Vec<Run> {
-    let charted = charted(runs);
+/// The runs, each with what the page shows of it.
+fn shown_runs(runs: &[Run], names: &[String]) -> Vec<Run> {
+    let charted: BTreeSet<usize> = charted(runs).into_iter().collect();
     let longest = charted.iter().filter_map(|place| runs.get(*place));
     let longest = longest.map(|run| run.figures.series.paid_cores.len());
     let bucket = longest.max().unwrap_or_default().div_ceil(MAX_POINTS);
-    let mut others = MAX_RUNS;
-    let mut kept = Vec::new();
-    for (place, (run, name)) in runs.iter().zip(names).enumerate() {
-        let is_charted = charted.contains(&place);
-        if !run.is_named() {
-            if others == 0 {
-                continue;
-            }
-            others -= 1;
-        }
-        kept.push(shown(run, name, is_charted.then_some(bucket)));
-    }
-    kept
+    let named = runs.iter().zip(names).enumerate();
+    let shown = named.map(|(place, (run, name))| {
+        let bucket = charted.contains(&place).then_some(bucket);
+        shown(run, name, bucket)
+    });
+    shown.collect()
 }
 
 /// The run with its time series in steps of so many steps; without them, nor any list, where it has no name.

@@ -3,12 +3,6 @@
 //! Owns: the memory of a large sweep. Only some of its runs keep their time series; those that the page shows run again, and
 //! give the same figures.
 
-use std::collections::BTreeMap;
-use std::num::NonZero;
-use std::sync::Mutex;
-use std::sync::PoisonError;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::thread;
 use std::time::Duration;
 
 use anyhow::anyhow;
@@ -16,17 +10,22 @@ use jiff::Timestamp;
 
 use config::Config;
 use keys::duration;
-use replay::comparison::{Run, charted, mark_frontier};
+use replay::comparison::{Interrupted, Run, charted, mark_frontier};
 use replay::figures::{Figures, Series};
 use replay::model::Model;
 use replay::rule::Rule;
 use replay::rule::ehos::Ehos;
 use replay::rule::peers::{Peer, PeerRule};
 use replay::run;
-use replay::site::{Site, SiteCloud};
+use replay::site::Site;
 use replay::workload::Workload;
+use report::text::count;
 use scaling::policy::Policy;
-use system::progress::{Line, Progress};
+use system::interrupt::Interrupt;
+use system::progress::Progress;
+
+use super::cores::{Tally, on_all_cores};
+use super::site::Sizes;
 
 /// A key and its value.
 pub type Change = (String, String);
@@ -111,6 +110,12 @@ pub fn grid(sweeps: &[String]) -> anyhow::Result<Vec<Vec<Change>>> {
                 anyhow!("--sweep {sweep}: not understood; write it as KEY=V1,V2, such as daemon.idle_timeout=1m,5m")
             })?;
         let values = split(values);
+        let key = key.trim();
+        if points.iter().flatten().any(|(there, _)| there == key) {
+            return Err(anyhow!(
+                "--sweep {sweep}: {key} is given twice; name all of its values in one --sweep"
+            ));
+        }
         if points.len().saturating_mul(values.len()) > POINTS_MAX {
             return Err(anyhow!(
                 "--sweep: {} points are more than {POINTS_MAX}; give fewer values",
@@ -120,7 +125,7 @@ pub fn grid(sweeps: &[String]) -> anyhow::Result<Vec<Vec<Change>>> {
         let with = |point: &Vec<Change>| -> Vec<Vec<Change>> {
             let with = |value: &String| {
                 let mut point = point.clone();
-                point.push((key.trim().to_owned(), value.clone()));
+                point.push((key.to_owned(), value.clone()));
                 point
             };
             values.iter().map(with).collect()
@@ -156,12 +161,14 @@ fn split(values: &str) -> Vec<String> {
 pub struct Runner<'a> {
     /// The jobs.
     pub workload: &'a Workload,
-    /// The clouds.
-    pub clouds: &'a [SiteCloud],
+    /// Sizes of the flavors that the configurations name.
+    pub sizes: &'a Sizes,
     /// The behaviour of the services.
     pub model: &'a Model,
     /// The seed of boot times and failures.
     pub seed: u64,
+    /// The result shows time series.
+    pub has_series: bool,
 }
 
 /// A run to do.
@@ -170,11 +177,26 @@ enum Task<'a> {
     Peer(&'a str, Peer),
 }
 
+impl Task<'_> {
+    /// The configuration as it is.
+    fn is_current(&self) -> bool {
+        matches!(self, Task::Ehos([]))
+    }
+}
+
 /// The configuration with these changes.
 type Configure<'a> = dyn Fn(&[Change]) -> anyhow::Result<Config> + Sync + 'a;
 
+/// The runs that were done.
+pub struct Runs {
+    /// The configuration, the sweep and the other rules, in that order.
+    pub runs: Vec<Run>,
+    /// An interrupt left out some of them, or their time series.
+    pub interrupted: Option<Interrupted>,
+}
+
 impl Runner<'_> {
-    /// Runs the configuration, the sweep and the other rules, in that order.
+    /// Runs the configuration, the other rules and the sweep. An interrupt leaves out what has not ended.
     ///
     /// # Errors
     /// What is wrong with a point of the sweep: runs that have not begun by then are left out.
@@ -184,61 +206,82 @@ impl Runner<'_> {
         sweep: &[Vec<Change>],
         configure: &Configure<'_>,
         peers: &Peers,
-    ) -> anyhow::Result<Vec<Run>> {
+    ) -> anyhow::Result<Runs> {
         let mut tasks = vec![Task::Ehos(&[])];
-        tasks.extend(sweep.iter().map(|point| Task::Ehos(point)));
         tasks.extend(peers.0.iter().map(|(name, peer)| Task::Peer(name, *peer)));
+        tasks.extend(sweep.iter().map(|point| Task::Ehos(point)));
+        let interrupt = Interrupt::begin();
         let progress = Progress::new();
         let line = progress.line("simulate");
-        line.doing(&format!("{} runs", tasks.len()));
-        let run = |task: &Task<'_>, told: &dyn Fn(f64)| {
-            let mut run = self.one(task, config, configure, told)?;
-            if tasks.len() > SERIES_MAX && matches!(task, Task::Ehos([_, ..])) {
-                run.figures.series = Series::default();
-            }
-            Ok(run)
+        line.doing(&count(tasks.len() as u64, "run"));
+        let tally = Tally::new(tasks.len(), &line, &interrupt);
+        let run = |task: &Task<'_>| {
+            let run = self.one(task, config, configure, &tally)?;
+            Ok(run.map(|mut run| {
+                if tasks.len() > SERIES_MAX && matches!(task, Task::Ehos([_, ..])) {
+                    run.figures.series = Series::default();
+                }
+                run
+            }))
         };
-        let all: Vec<&Task<'_>> = tasks.iter().collect();
-        let mut runs = on_all_cores(&all, &line, run)?;
-        let lacks = |run: &Run| run.figures.series == Series::default();
+        let done = on_all_cores(&tasks, &tally, run)?;
+        let finished = done.len();
+        // Other rules come last, and all else stays in its order.
+        let mut done: Vec<(usize, Run)> = done.into_iter().collect();
+        done.sort_by_key(|(_, run)| !run.is_of_ehos());
+        let (numbers, mut runs): (Vec<usize>, Vec<Run>) = done.into_iter().unzip();
         mark_frontier(&mut runs);
-        let again = charted(&runs).into_iter();
-        let again: Vec<usize> = again
-            .filter(|place| runs.get(*place).is_some_and(lacks))
+        let lacks = |run: &Run| run.figures.series == Series::default();
+        let again: Vec<usize> = charted(&runs)
+            .into_iter()
+            .filter(|place| self.has_series && runs.get(*place).is_some_and(lacks))
             .collect();
-        if !again.is_empty() {
-            line.doing(&format!("time series of {} runs", again.len()));
-            let wanted: Vec<&Task<'_>> =
-                again.iter().filter_map(|place| tasks.get(*place)).collect();
-            let run = |task: &Task<'_>, told: &dyn Fn(f64)| self.one(task, config, configure, told);
-            let repeated = on_all_cores(&wanted, &line, run)?;
-            for (place, run) in again.into_iter().zip(repeated) {
-                if let Some(first) = runs.get_mut(place) {
-                    first.figures.series = run.figures.series;
+        if !again.is_empty() && !interrupt.has_come() {
+            line.doing(&format!(
+                "time series of {}",
+                count(again.len() as u64, "run")
+            ));
+            let wanted = again.iter().filter_map(|place| numbers.get(*place));
+            let wanted: Vec<&Task<'_>> = wanted.filter_map(|number| tasks.get(*number)).collect();
+            let tally = Tally::new(wanted.len(), &line, &interrupt);
+            let run = |task: &&Task<'_>| self.one(task, config, configure, &tally);
+            for (number, repeated) in on_all_cores(&wanted, &tally, run)? {
+                let first = again.get(number).and_then(|place| runs.get_mut(*place));
+                if let Some(first) = first {
+                    first.figures.series = repeated.figures.series;
                 }
             }
         }
-        line.done("done");
-        Ok(runs)
+        let interrupted = interrupt.has_come().then_some(Interrupted {
+            finished_runs: finished as u64,
+            planned_runs: tasks.len() as u64,
+        });
+        match &interrupted {
+            Some(interrupted) => line.done(&interrupted.to_string()),
+            None => line.done("done"),
+        }
+        Ok(Runs { runs, interrupted })
     }
 
+    /// The run of a task; nothing if it was abandoned.
     fn one(
         &self,
         task: &Task<'_>,
         config: &Config,
         configure: &Configure<'_>,
-        told: &dyn Fn(f64),
-    ) -> anyhow::Result<Run> {
+        tally: &Tally<'_>,
+    ) -> anyhow::Result<Option<Run>> {
+        let changed;
+        let config = match task {
+            Task::Ehos(change @ [_, ..]) => {
+                changed = configure(change)?;
+                &changed
+            }
+            _ => config,
+        };
+        let clouds = self.sizes.clouds(config)?;
         let (name, mut rule): (&str, Box<dyn Rule>) = match task {
-            Task::Ehos(change) => {
-                let changed;
-                let config = match change.is_empty() {
-                    true => config,
-                    false => {
-                        changed = configure(change)?;
-                        &changed
-                    }
-                };
+            Task::Ehos(_) => {
                 let start = self.workload.start.unwrap_or(Timestamp::UNIX_EPOCH);
                 let policy = policy(config);
                 (
@@ -251,21 +294,19 @@ impl Runner<'_> {
                 (name, Box::new(PeerRule::new(*peer, nodes_max)))
             }
         };
-        let mut site = Site::new(
-            self.workload,
-            self.clouds.to_vec(),
-            self.model.clone(),
-            self.seed,
-        );
-        run::run(&mut site, &mut *rule, &mut |share| {
-            told(share);
-            true
+        let mut site = Site::new(self.workload, clouds.clone(), self.model.clone(), self.seed);
+        let has_ended = run::run(&mut site, &mut *rule, &mut |share| {
+            tally.tell(share);
+            !tally.abandons(task.is_current())
         });
-        let figures = Figures::of(name, self.workload, self.clouds, &site.record);
-        Ok(match task {
+        if !has_ended {
+            return Ok(None);
+        }
+        let figures = Figures::of(name, self.workload, &clouds, &site.record);
+        Ok(Some(match task {
             Task::Ehos(change) => Run::of_ehos(change.iter().cloned().collect(), figures),
             Task::Peer(..) => Run::of_peer(figures),
-        })
+        }))
     }
 }
 
@@ -276,51 +317,4 @@ fn policy(config: &Config) -> Policy {
         policy.clouds = scenario.cloud_policies();
     }
     policy
-}
-
-/// The results of all tasks in their order, or the first error.
-fn on_all_cores<'t>(
-    tasks: &[&Task<'t>],
-    line: &Line,
-    run: impl Fn(&Task<'t>, &dyn Fn(f64)) -> anyhow::Result<Run> + Sync,
-) -> anyhow::Result<Vec<Run>> {
-    let done = Mutex::new(BTreeMap::new());
-    let (next, ended, failed) = (
-        AtomicUsize::new(0),
-        AtomicUsize::new(0),
-        AtomicBool::new(false),
-    );
-    let work = || {
-        while !failed.load(Ordering::Relaxed) {
-            let number = next.fetch_add(1, Ordering::Relaxed);
-            let Some(task) = tasks.get(number) else {
-                return;
-            };
-            let told = |share: f64| {
-                let ended = ended.load(Ordering::Relaxed);
-                tell(line, ended, tasks.len(), share);
-            };
-            let result = run(task, &told);
-            failed.fetch_or(result.is_err(), Ordering::Relaxed);
-            ended.fetch_add(1, Ordering::Relaxed);
-            told(0.0);
-            let mut done = done.lock().unwrap_or_else(PoisonError::into_inner);
-            done.insert(number, result);
-        }
-    };
-    let threads = thread::available_parallelism().map_or(1, NonZero::get);
-    thread::scope(|scope| {
-        for _ in 0..threads.min(tasks.len()) {
-            scope.spawn(work);
-        }
-    });
-    let done = done.into_inner().unwrap_or_else(PoisonError::into_inner);
-    done.into_values().collect()
-}
-
-fn tell(line: &Line, ended: usize, all: usize, share: f64) {
-    line.detail(&format!(
-        "{ended} done, {:.0} % of one of {all}",
-        share * 100.0
-    ));
 }

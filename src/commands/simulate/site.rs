@@ -19,6 +19,7 @@ use replay::workload::{Format, ReadOptions, Workload, attribute_names, read_from
 use scaling::observation::Flavor;
 use scaling::policy::CloudPolicy;
 use scaling::signing::SigningKeys;
+use simulation::{Scenario, ScenarioCloud, ScenarioFlavor};
 use system::deadline::Deadline;
 use system::environment::Environment;
 use tick::cloud::LeftoverQuery;
@@ -26,6 +27,11 @@ use userdata::node::NodeUserData;
 
 /// A history of months is read in minutes.
 const HISTORY_LIMIT: Duration = Duration::from_secs(600);
+/// The largest sizes and the highest price of a flavor.
+const CORES_MAX: u64 = 1 << 20;
+const RAM_MB_MAX: u64 = 1 << 30;
+const DISK_GB_MAX: u64 = 1 << 20;
+const PRICE_MAX: f64 = 1e9;
 /// The time for all clouds together.
 const CLOUDS_LIMIT: Duration = Duration::from_secs(60);
 
@@ -87,19 +93,93 @@ pub fn negotiator_setting(config: &Config, name: &str) -> anyhow::Result<Option<
     Ok(value.and_then(|value| value.parse().ok()))
 }
 
-/// The clouds of the configuration, with quotas and flavors: of a `simulation:` section, of the clouds themselves with `--site`,
-/// or of `--flavor`.
-///
-/// # Errors
-/// A flavor whose size nothing tells, or a cloud that does not answer.
-pub fn clouds(
-    args: &Simulate,
-    config: &Config,
-    environment: &Environment,
-) -> anyhow::Result<Vec<SiteCloud>> {
-    let sizes = sizes(&args.flavors)?;
-    if let Some(scenario) = &config.simulation {
-        let clouds = scenario.clouds.iter().map(|(name, cloud)| SiteCloud {
+/// Sizes of flavors, and quotas, besides those of a `simulation:` section.
+#[derive(Default)]
+pub struct Sizes {
+    given: BTreeMap<String, SiteFlavor>,
+    observed: BTreeMap<String, SiteCloud>,
+}
+
+impl Sizes {
+    /// Those of `--flavor`, and with `--site` those of the clouds themselves.
+    ///
+    /// # Errors
+    /// A size that is not understood, or a cloud that does not answer.
+    pub fn new(
+        args: &Simulate,
+        config: &Config,
+        environment: &Environment,
+    ) -> anyhow::Result<Sizes> {
+        Ok(Sizes {
+            given: sizes(&args.flavors)?,
+            observed: match args.site {
+                true => observed(args, config, environment)?,
+                false => BTreeMap::new(),
+            },
+        })
+    }
+
+    /// The clouds of a configuration, with quotas and flavors.
+    ///
+    /// # Errors
+    /// A flavor whose size nothing tells.
+    pub fn clouds(&self, config: &Config) -> anyhow::Result<Vec<SiteCloud>> {
+        match &config.simulation {
+            Some(scenario) => simulated(scenario),
+            None => {
+                let clouds = config.policy.clouds.iter();
+                clouds.map(|policy| self.cloud(policy)).collect()
+            }
+        }
+    }
+
+    fn cloud(&self, policy: &CloudPolicy) -> anyhow::Result<SiteCloud> {
+        let observed = self.observed.get(&policy.name);
+        let known = |name: &String| {
+            let mut flavors = observed?.flavors.iter();
+            flavors.find(|known| known.name == *name)
+        };
+        let flavor = |name: &String| {
+            let given = self.given.get(name);
+            let size = given.or_else(|| known(name)).ok_or_else(|| {
+                anyhow!(
+                    "cloud {}: the size of flavor {name} is not known; say it with --flavor {name}=CORES,GB, or run \
+                     this with --site on the central manager",
+                    policy.name
+                )
+            })?;
+            let price = policy.prices.get(name).copied();
+            let price = price.or_else(|| given.and_then(|size| size.price));
+            let size = size.flavor.clone();
+            site_flavor(name, size, price, policy.billing_period)
+        };
+        Ok(SiteCloud {
+            name: policy.name.clone(),
+            flavors: policy
+                .flavors
+                .iter()
+                .map(flavor)
+                .collect::<anyhow::Result<_>>()?,
+            ..observed.cloned().unwrap_or_default()
+        })
+    }
+}
+
+/// The clouds of a `simulation:` section.
+fn simulated(scenario: &Scenario) -> anyhow::Result<Vec<SiteCloud>> {
+    let cloud = |(name, cloud): (&String, &ScenarioCloud)| {
+        let period = cloud.billing_period_seconds.map(Duration::from_secs);
+        let flavor = |(name, flavor): (&String, &ScenarioFlavor)| {
+            let size = Flavor {
+                id: name.clone(),
+                vcpus: flavor.vcpus,
+                ram_mb: flavor.ram_mb,
+                disk_gb: flavor.disk_gb,
+                gpus: flavor.gpus,
+            };
+            site_flavor(name, size, flavor.price, period)
+        };
+        Ok(SiteCloud {
             name: name.clone(),
             instances: cloud.instances,
             cores: cloud.cores,
@@ -107,72 +187,37 @@ pub fn clouds(
             flavors: cloud
                 .flavors
                 .iter()
-                .map(|(name, flavor)| {
-                    let size = Flavor {
-                        id: name.clone(),
-                        vcpus: flavor.vcpus,
-                        ram_mb: flavor.ram_mb,
-                        disk_gb: flavor.disk_gb,
-                        gpus: flavor.gpus,
-                    };
-                    let period = cloud.billing_period_seconds;
-                    site_flavor(name, size, flavor.price, period.map(Duration::from_secs))
-                })
-                .collect(),
-        });
-        return Ok(clouds.collect());
-    }
-    let mut seen = match args.site {
-        true => observed(args, config, environment)?,
-        false => BTreeMap::new(),
+                .map(flavor)
+                .collect::<anyhow::Result<_>>()?,
+        })
     };
-    let cloud = |policy: &CloudPolicy| -> anyhow::Result<SiteCloud> {
-        let mut cloud = seen.remove(&policy.name).unwrap_or_default();
-        cloud.name.clone_from(&policy.name);
-        let known: BTreeMap<String, SiteFlavor> = cloud
-            .flavors
-            .into_iter()
-            .map(|flavor| (flavor.name.clone(), flavor))
-            .collect();
-        let flavor = |name: &String| {
-            let given = sizes.get(name);
-            let price = policy.prices.get(name).copied();
-            let size = given
-                .map(|size| size.flavor.clone())
-                .or_else(|| known.get(name).map(|known| known.flavor.clone()))
-                .ok_or_else(|| {
-                    anyhow!(
-                        "cloud {}: the size of flavor {name} is not known; say it with --flavor {name}=CORES,GB, or run \
-                         this with --site on the central manager",
-                        policy.name
-                    )
-                })?;
-            let price = price.or_else(|| given.and_then(|size| size.price));
-            Ok(site_flavor(name, size, price, policy.billing_period))
-        };
-        cloud.flavors = policy
-            .flavors
-            .iter()
-            .map(flavor)
-            .collect::<anyhow::Result<_>>()?;
-        Ok(cloud)
-    };
-    config.policy.clouds.iter().map(cloud).collect()
+    scenario.clouds.iter().map(cloud).collect()
 }
 
+/// A flavor with a size whose sums do not overflow.
 fn site_flavor(
     name: &str,
     flavor: Flavor,
     price: Option<f64>,
     period: Option<Duration>,
-) -> SiteFlavor {
-    SiteFlavor {
+) -> anyhow::Result<SiteFlavor> {
+    let is_small = flavor.vcpus <= CORES_MAX
+        && flavor.gpus <= CORES_MAX
+        && flavor.ram_mb <= RAM_MB_MAX
+        && flavor.disk_gb <= DISK_GB_MAX;
+    if !is_small || price.is_some_and(|price| !(0.0..=PRICE_MAX).contains(&price)) {
+        return Err(anyhow!(
+            "flavor {name}: a size or the price is out of range; write at most {CORES_MAX} cores or GPUs, 1 PiB of \
+             memory or disk, and a price from 0 to {PRICE_MAX}"
+        ));
+    }
+    Ok(SiteFlavor {
         name: name.to_owned(),
         capacity: flavor.expected_capacity(),
         flavor,
         price,
         billing_period: period.map(|period| u32::try_from(period.as_secs()).unwrap_or(u32::MAX)),
-    }
+    })
 }
 
 /// Flavors of the command line: `NAME=CORES,GB[,PRICE]`.
@@ -182,11 +227,8 @@ fn sizes(given: &[String]) -> anyhow::Result<BTreeMap<String, SiteFlavor>> {
         let mut numbers = size.split(',').map(str::trim);
         let vcpus: u64 = numbers.next()?.parse().ok().filter(|cores| *cores > 0)?;
         let gigabytes: f64 = numbers.next()?.parse().ok().filter(|gb| *gb > 0.0)?;
-        let price = numbers
-            .next()
-            .map(|price| price.parse::<f64>().ok().filter(|price| *price >= 0.0));
-        let price = match price {
-            Some(price) => Some(price?),
+        let price: Option<f64> = match numbers.next() {
+            Some(price) => Some(price.parse().ok()?),
             None => None,
         };
         let flavor = Flavor {
@@ -196,18 +238,18 @@ fn sizes(given: &[String]) -> anyhow::Result<BTreeMap<String, SiteFlavor>> {
             disk_gb: 0,
             gpus: 0,
         };
-        Some((name.to_owned(), site_flavor(name, flavor, price, None)))
+        Some((name.to_owned(), flavor, price))
     };
-    given
-        .iter()
-        .map(|text| {
-            parse(text).ok_or_else(|| {
-                anyhow!(
-                    "--flavor {text}: not understood; write it as NAME=CORES,GB[,PRICE], such as m1.large=4,16,0.20"
-                )
-            })
-        })
-        .collect()
+    let size = |text: &String| {
+        let (name, flavor, price) = parse(text).ok_or_else(|| {
+            anyhow!(
+                "--flavor {text}: not understood; write it as NAME=CORES,GB[,PRICE], such as m1.large=4,16,0.20"
+            )
+        })?;
+        let flavor = site_flavor(&name, flavor, price, None)?;
+        Ok((name, flavor))
+    };
+    given.iter().map(size).collect()
 }
 
 /// What the clouds say of quotas and flavors. Nothing is changed.
@@ -235,7 +277,7 @@ fn observed(
             ram_mb: view.quota.ram_mb.limit,
             flavors: flavors
                 .map(|(name, flavor)| site_flavor(&name, flavor, None, None))
-                .collect(),
+                .collect::<anyhow::Result<_>>()?,
         };
         all.insert(site.name.clone(), site);
     }

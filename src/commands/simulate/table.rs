@@ -68,6 +68,10 @@ pub fn render(comparison: &Comparison, view: View) -> String {
     };
     page.workload(&comparison.workload);
     page.notes(&comparison.workload.notes);
+    if let Some(interrupted) = &comparison.interrupted {
+        let text = format!("{interrupted}; this result has these runs only");
+        page.sheet.entry("runs", &text, Style::Warn);
+    }
     let own = comparison.runs.iter().filter(|run| run.is_of_ehos());
     let is_sweep = own.count() > 1;
     let marks = Marks::new(view.ascii);

@@ -58,8 +58,8 @@ pub(super) fn read(users: &str, cores: &str) -> BTreeMap<String, u64> {
 /// The jobs of a slot with their users, as `GlobalJobId` and `RemoteOwner` have them; `None` where the slot does not list them.
 pub(super) fn jobs(users: &str, jobs: &str) -> Option<Vec<(String, Option<String>)>> {
     let jobs = string(jobs).filter(|list| list.trim_start().starts_with(['{', '"']))?;
-    let users = string(users).map(|users| items(&users)).unwrap_or_default();
-    let jobs = items(&jobs);
+    let users = string(users).unwrap_or_default();
+    let (users, jobs) = (items(&users), items(&jobs));
     let is_together = users.len() == jobs.len();
     let named = jobs.iter().enumerate().filter_map(|(place, job)| {
         let user = users.get(place).filter(|_| is_together);

@@ -3,6 +3,8 @@
 //! Owns: the observation of a simulated site as a tick would have it, and the outcome of each action.
 //! Must not: decide anything; the plan is `scaling::plan`'s.
 
+mod rest;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -14,12 +16,13 @@ use scaling::leftover::Leftovers;
 use scaling::next_pass::{self, LastPass, NextPass};
 use scaling::observation::{
     CloudView, CollectorView, Demand, DrainView, JobCounts, NegotiatorView, NodeId, Observation,
-    Observed, OwnedServer, PoolView, Quota, ScheddView, SecondaryQuota, ServerRecord, ServerStatus,
-    SlotView, StartdView, Usage, execute_metadata,
+    Observed, OwnedServer, PoolView, Quota, Resources, ScheddView, SecondaryQuota, ServerRecord,
+    ServerStatus, SlotView, StartdView, Usage, execute_metadata,
 };
 use scaling::plan::{self, Action, Plan};
 use scaling::policy::Policy;
 use scaling::reason::Reason;
+use scaling::schedule::Spare;
 use scaling::sender::Sender;
 use scaling::signing::SigningKeys;
 use scaling::state::{Outcome, State};
@@ -28,13 +31,12 @@ use secrecy::SecretString;
 use super::{Pass, Rule};
 use crate::site::{Node, NodeNumber, Refused, Site, Stage};
 use crate::workload::Seconds;
+use rest::{Rest, Terms};
 
 /// The one schedd of the site.
 const SCHEDD: &str = "replay";
 /// A drained node is deleted by a second pass of the same tick (`commands/tick/passes.rs`).
 const SECOND_PASS: Seconds = 2;
-/// The tick clock advances at most 5 minutes a tick: passes are left out for less than that.
-const LONGEST_REST: Seconds = 240;
 /// `ehos tick --look-again` of ehos.service.
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
 /// The time that a tick takes; it rests for twice as long.
@@ -45,8 +47,10 @@ const COLLECTOR_AGE: Duration = Duration::from_secs(3600);
 /// What the rule knows of a node besides what the site does.
 struct Known {
     node: NodeId,
-    number: NodeNumber,
-    machine: String,
+    /// Not there while the planner has it: a copy at each pass would cost more than half of the plan.
+    server: Option<OwnedServer>,
+    /// In the pool, since its startd joined.
+    startd: Option<StartdView>,
     drain: Option<DrainView>,
 }
 
@@ -60,8 +64,8 @@ pub struct Ehos {
     keys: SigningKeys,
     known: BTreeMap<NodeNumber, Known>,
     numbers: BTreeMap<NodeId, NodeNumber>,
-    servers: BTreeMap<NodeNumber, OwnedServer>,
     last: Option<Last>,
+    rest: Option<Rest>,
     /// Passes in which nothing can have changed are left out.
     pub leaves_out: bool,
     /// The planner; a benchmark takes its time.
@@ -71,12 +75,10 @@ pub struct Ehos {
 /// The last pass.
 struct Last {
     began: Seconds,
-    planned: Seconds,
-    changes: u64,
-    look_again: Option<Duration>,
+    /// The time at which it wanted the next one.
+    look_again: Option<Seconds>,
     idle_jobs: u64,
     idle_timeout: Duration,
-    is_quiet: bool,
 }
 
 impl Ehos {
@@ -84,8 +86,8 @@ impl Ehos {
     pub fn new(mut policy: Policy, event_interval: Duration, start: Timestamp) -> Ehos {
         // As ehos.service starts a tick.
         policy.look_again = (!event_interval.is_zero()).then_some(LOOK_AGAIN);
-        // Windows, months and their budgets change plans by the time alone.
-        let leaves_out = policy.schedules.is_empty() && !has_budget(&policy);
+        // Windows and the age of busy nodes change plans by the time alone.
+        let leaves_out = policy.max_lifetime.is_none() && !has_windows(&policy);
         Ehos {
             policy,
             event_interval,
@@ -94,8 +96,8 @@ impl Ehos {
             keys: SigningKeys::new(vec![SecretString::from("replay".to_owned())]),
             known: BTreeMap::new(),
             numbers: BTreeMap::new(),
-            servers: BTreeMap::new(),
             last: None,
+            rest: None,
             leaves_out,
             planner: plan::plan,
         }
@@ -106,16 +108,9 @@ impl Ehos {
         self.start.checked_add(since).unwrap_or(self.start)
     }
 
-    /// Whether a pass would plan what the last one did, nothing: no job waits, every node is busy, and nothing that a pass sees has
-    /// changed.
+    /// Whether a pass would plan what the last one did, nothing.
     fn may_rest(&self, site: &Site<'_>) -> bool {
-        let Some(last) = &self.last else { return false };
-        self.leaves_out
-            && last.is_quiet
-            && last.changes == site.changes
-            && site.now < last.planned + LONGEST_REST
-            && site.idle_count() == 0
-            && site.nodes().all(|(_, node)| node.jobs() > 0)
+        self.leaves_out && self.rest.as_ref().is_some_and(|rest| rest.lasts(site))
     }
 
     fn observation(&mut self, site: &Site<'_>) -> Observation {
@@ -123,25 +118,23 @@ impl Ehos {
         let mut startds = Vec::new();
         let mut servers: Vec<Vec<OwnedServer>> = vec![Vec::new(); site.clouds.len()];
         for (number, node) in site.nodes() {
-            let (Some(known), Some(server)) =
-                (self.known.get(&number), self.servers.get_mut(&number))
-            else {
+            let Some(known) = self.known.get_mut(&number) else {
                 continue;
             };
             let status = match node.stage {
                 Stage::Booting => ServerStatus::Build,
                 _ => ServerStatus::Active,
             };
-            server.seen_again(
-                status,
-                Duration::from_secs((site.now - node.created).into()),
-                node.is_leaving(),
-            );
-            if let Some(list) = servers.get_mut(node.cloud) {
-                list.push(server.clone());
+            if let Some((list, mut server)) = servers.get_mut(node.cloud).zip(known.server.take()) {
+                let age = Duration::from_secs((site.now - node.created).into());
+                server.seen_again(status, age, node.is_leaving());
+                list.push(server);
             }
-            if let Stage::Joined { at } = node.stage {
-                startds.push(startd(site, node, known, at));
+            if let Stage::Joined { at } = node.stage
+                && let Some(mut startd) = known.startd.take()
+            {
+                observe(&mut startd, site, node, known, at);
+                startds.push(startd);
             }
         }
         for (place, (cloud, servers)) in site.clouds.iter().zip(servers).enumerate() {
@@ -188,6 +181,32 @@ impl Ehos {
             },
             clouds,
             matches: Matches::default(),
+        }
+    }
+
+    /// Takes the servers and startds of an observation back, in the order in which it got them.
+    fn take_back(&mut self, site: &Site<'_>, observation: Observation) {
+        let mut clouds = observation.clouds;
+        let mut servers: Vec<_> = site
+            .clouds
+            .iter()
+            .map(|cloud| match clouds.remove(&cloud.name) {
+                Some(Observed::Known(view)) => view.servers.into_iter(),
+                _ => Vec::new().into_iter(),
+            })
+            .collect();
+        let mut startds = match observation.pool.collector {
+            Observed::Known(collector) => collector.startds.into_iter(),
+            Observed::Unknown { .. } => Vec::new().into_iter(),
+        };
+        for (number, node) in site.nodes() {
+            let Some(known) = self.known.get_mut(&number) else {
+                continue;
+            };
+            known.server = servers.get_mut(node.cloud).and_then(Iterator::next);
+            if node.has_joined() {
+                known.startd = startds.next();
+            }
         }
     }
 
@@ -244,13 +263,11 @@ impl Ehos {
             addresses: Vec::new(),
         };
         let server = OwnedServer::recognise(record, cluster);
-        let server = server.map(|server| server.checked(&self.keys, at));
-        self.servers.extend(server.map(|server| (number, server)));
         self.numbers.insert(intent.node.clone(), number);
         let known = Known {
             node: intent.node.clone(),
-            number,
-            machine: format!("{}.replay", intent.name),
+            server: server.map(|server| server.checked(&self.keys, at)),
+            startd: Some(startd(intent, &server_id)),
             drain: None,
         };
         self.known.insert(number, known);
@@ -306,18 +323,15 @@ impl Ehos {
             }
             there
         });
-        self.servers
-            .retain(|number, _| site.node(*number).is_some());
     }
 }
 
 impl Rule for Ehos {
     fn patience(&self) -> Seconds {
         // A schedule window opens, or a month's budget does.
-        if self.leaves_out {
-            3 * 86_400
-        } else {
-            32 * 86_400
+        match has_windows(&self.policy) {
+            true => 32 * 86_400,
+            false => 3 * 86_400,
         }
     }
 
@@ -325,20 +339,32 @@ impl Rule for Ehos {
         if self.may_rest(site) {
             if let Some(last) = &mut self.last {
                 last.began = site.now;
+                last.idle_jobs = site.idle_count();
             }
             site.events = Default::default();
-            return Pass {
-                limited: BTreeMap::new(),
-                ..Pass::default()
-            };
+            return Pass::default();
         }
         self.forget_gone(site);
         let began = site.now;
         let idle_jobs = site.idle_count();
         site.events = Default::default();
         let observation = self.observation(site);
-        let changes = site.changes;
         let plan = (self.planner)(&observation, &self.policy, &self.state);
+        self.take_back(site, observation);
+        let looks_again = plan
+            .look_again
+            .map(|wait| began + wait.as_secs_f64().ceil() as Seconds);
+        let is_quiet = plan.actions.is_empty() && self.state.refusals.is_empty();
+        let terms = Terms {
+            keeps_nodes: self.policy.nodes_min > 0 || self.policy.nodes_spare != Spare::Count(0),
+            early: match self.policy.look_again {
+                Some(_) => 0,
+                None => site.model.tick_interval.div_ceil(2),
+            },
+        };
+        self.rest = is_quiet
+            .then(|| Rest::of(site, looks_again, terms))
+            .flatten();
         let mut outcomes = Vec::with_capacity(plan.actions.len());
         let mut has_drained = false;
         let mut actions = 0;
@@ -358,12 +384,9 @@ impl Rule for Ehos {
         self.state = plan.after(&outcomes, &self.policy);
         self.last = Some(Last {
             began,
-            planned: began,
-            changes,
-            look_again: plan.look_again,
+            look_again: looks_again,
             idle_jobs,
             idle_timeout: self.policy.idle_timeout,
-            is_quiet: plan.actions.is_empty(),
         });
         Pass {
             actions,
@@ -377,7 +400,9 @@ impl Rule for Ehos {
         let pass = LastPass {
             age: Duration::from_secs((site.now - last.began).into()),
             took: TICK,
-            look_again: last.look_again,
+            look_again: last
+                .look_again
+                .map(|at| Duration::from_secs(at.saturating_sub(last.began).into())),
             idle_jobs: last.idle_jobs,
             idle_timeout: last.idle_timeout,
         };
@@ -401,12 +426,12 @@ fn server_id(number: NodeNumber) -> String {
     format!("{number:08x}-0000-4000-8000-000000000000")
 }
 
-fn has_budget(policy: &Policy) -> bool {
+/// Whether a schedule, or a budget of a month, changes limits by the time.
+fn has_windows(policy: &Policy) -> bool {
     let clouds = policy.clouds.iter().map(|cloud| &cloud.budget);
     let default = Default::default();
-    clouds
-        .chain([&policy.budget])
-        .any(|budget| *budget != default)
+    let mut budgets = clouds.chain([&policy.budget]);
+    !policy.schedules.is_empty() || budgets.any(|budget| *budget != default)
 }
 
 /// Jobs that wait for each limit.
@@ -422,31 +447,48 @@ fn limited(plan: &Plan) -> BTreeMap<String, u64> {
     limited
 }
 
-fn startd(site: &Site<'_>, node: &Node, known: &Known, joined: Seconds) -> StartdView {
-    let since = |then: Seconds| Duration::from_secs((site.now - then).into());
-    let interval = site.model.update_interval.max(1);
-    // Startds say at once when their claims change, and else each interval.
-    let heard = (site.now - node.unchanged_since) % interval;
+/// The startd of a server, before it joins.
+fn startd(intent: &Intent, server_id: &str) -> StartdView {
+    let machine = format!("{}.replay", intent.name);
     StartdView {
-        machine: known.machine.clone(),
-        instance_id: Some(format!("{:08x}-0000-4000-8000-000000000000", known.number)),
-        node: Some(known.node.clone()),
+        instance_id: Some(server_id.to_owned()),
+        node: Some(intent.node.clone()),
         address: None,
         slots: vec![SlotView {
             owners: Default::default(),
-            name: format!("slot1@{}", known.machine),
-            total: node.total,
-            free: node.free,
-            claims: node.jobs(),
-            accepts_jobs: !node.draining,
-            unchanged_for: since(node.unchanged_since),
+            name: format!("slot1@{machine}"),
+            total: Resources::default(),
+            free: Resources::default(),
+            claims: 0,
+            accepts_jobs: true,
+            unchanged_for: Duration::ZERO,
         }],
+        machine,
         sender: Sender::Unknown,
-        heard_ago: Duration::from_secs(heard.into()),
-        update_interval: Some(Duration::from_secs(interval.into())),
-        up_for: since(joined),
-        draining: known.drain.clone(),
+        heard_ago: Duration::ZERO,
+        update_interval: None,
+        up_for: Duration::ZERO,
+        draining: None,
     }
+}
+
+/// What the startd of a node says now.
+fn observe(startd: &mut StartdView, site: &Site<'_>, node: &Node, known: &Known, joined: Seconds) {
+    let since = |then: Seconds| Duration::from_secs((site.now - then).into());
+    let interval = site.model.update_interval.max(1);
+    for slot in &mut startd.slots {
+        slot.total = node.total;
+        slot.free = node.free;
+        slot.claims = node.jobs();
+        slot.accepts_jobs = !node.draining;
+        slot.unchanged_for = since(node.unchanged_since);
+    }
+    // Startds say at once when their claims change, and else each interval.
+    let heard = (site.now - node.unchanged_since) % interval;
+    startd.heard_ago = Duration::from_secs(heard.into());
+    startd.update_interval = Some(Duration::from_secs(interval.into()));
+    startd.up_for = since(joined);
+    startd.draining.clone_from(&known.drain);
 }
 
 fn schedd(site: &Site<'_>) -> ScheddView {

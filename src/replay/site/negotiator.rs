@@ -40,8 +40,6 @@ impl Site<'_> {
         for (_, classes) in &owners {
             self.start_jobs_of(classes, u64::MAX, &mut room);
         }
-        // Waiting jobs that found no room change nothing in the next cycle.
-        self.changes += 1;
     }
 
     /// Owners with idle jobs, the best priority first, each with its classes.
@@ -105,10 +103,8 @@ impl Site<'_> {
 
     fn longest_waiting(&self, classes: &[u32]) -> Option<u32> {
         let since = |class: &u32| Some((self.queue.first(*class)?, *class));
-        let first = classes.iter().filter_map(since);
-        first
-            .min_by_key(|((job, since), _)| (*since, *job))
-            .map(|(_, class)| class)
+        let (_, class) = classes.iter().filter_map(since).min()?;
+        Some(class)
     }
 
     /// The node for a request: the fullest that has room, or the emptiest; of equal ones the oldest.

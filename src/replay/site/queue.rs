@@ -1,7 +1,7 @@
 //! The idle jobs of all classes, and the usage of their owners.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet, BinaryHeap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 
 use scaling::observation::Resources;
 
@@ -9,8 +9,11 @@ use super::IdleJobs;
 use crate::model::Model;
 use crate::workload::{NEVER, Seconds, Workload};
 
-/// Idle jobs of one class, the longest waiting one first: (job, idle since).
-type Waiting = VecDeque<(u32, Seconds)>;
+/// Idle jobs of one class, the longest waiting one first: (idle since, job).
+type Waiting = BTreeSet<(Seconds, u32)>;
+
+/// The removal of a job by its user: (time, class, idle since, job).
+type Removal = (Seconds, u32, Seconds, u32);
 
 /// The idle jobs of a schedd.
 pub struct Queue {
@@ -18,7 +21,7 @@ pub struct Queue {
     waiting: Vec<Waiting>,
     /// Classes with idle jobs.
     occupied: BTreeSet<u32>,
-    removals: BinaryHeap<Reverse<(Seconds, u32, u32)>>,
+    removals: BinaryHeap<Reverse<Removal>>,
     /// The owner of each class.
     pub owner_of: Vec<usize>,
     /// Core-seconds of each owner that count for the priority, and when that was.
@@ -68,16 +71,16 @@ impl Queue {
     /// Adds a job that has waited since then.
     pub fn push(&mut self, class: u32, job: u32, since: Seconds) {
         if let Some(waiting) = self.waiting.get_mut(class as usize) {
-            waiting.push_back((job, since));
+            waiting.insert((since, job));
             self.occupied.insert(class);
             self.length += 1;
         }
     }
 
-    /// Notes when the user of a job removes it.
-    pub fn removal(&mut self, class: u32, job: u32, removed: Seconds) {
+    /// Notes when the user of a job that has waited since then removes it.
+    pub fn removal(&mut self, class: u32, job: u32, since: Seconds, removed: Seconds) {
         if removed != NEVER {
-            self.removals.push(Reverse((removed, class, job)));
+            self.removals.push(Reverse((removed, class, since, job)));
         }
     }
 
@@ -89,7 +92,7 @@ impl Queue {
     /// Takes the jobs out that their users remove until `now`, if they still wait; how many.
     pub fn remove_due(&mut self, now: Seconds) -> u64 {
         let mut removed = 0;
-        while let Some(Reverse((time, class, job))) = self.removals.peek().copied() {
+        while let Some(Reverse((time, class, since, job))) = self.removals.peek().copied() {
             if time > now {
                 break;
             }
@@ -97,8 +100,7 @@ impl Queue {
             let Some(waiting) = self.waiting.get_mut(class as usize) else {
                 continue;
             };
-            if let Some(place) = waiting.iter().position(|(there, _)| *there == job) {
-                waiting.remove(place);
+            if waiting.remove(&(since, job)) {
                 self.length -= 1;
                 removed += 1;
                 if waiting.is_empty() {
@@ -109,20 +111,20 @@ impl Queue {
         removed
     }
 
-    /// The longest waiting job of a class.
-    pub fn first(&self, class: u32) -> Option<(u32, Seconds)> {
-        self.waiting.get(class as usize)?.front().copied()
+    /// The longest waiting job of a class, after the time since when it has.
+    pub fn first(&self, class: u32) -> Option<(Seconds, u32)> {
+        self.waiting.get(class as usize)?.first().copied()
     }
 
     /// Takes it.
     pub fn pop(&mut self, class: u32) -> Option<u32> {
         let waiting = self.waiting.get_mut(class as usize)?;
-        let first = waiting.pop_front()?;
+        let (_, job) = waiting.pop_first()?;
         self.length -= 1;
         if waiting.is_empty() {
             self.occupied.remove(&class);
         }
-        Some(first.0)
+        Some(job)
     }
 
     /// Classes with idle jobs.
@@ -134,14 +136,17 @@ impl Queue {
     pub fn idle(&self, cycle: Option<Seconds>) -> Vec<IdleJobs> {
         let of = |class: u32| {
             let waiting = self.waiting.get(class as usize)?;
-            let old = cycle.map_or(0, |cycle| {
-                waiting.partition_point(|(_, since)| *since < cycle)
-            });
+            let (since, _) = *waiting.first()?;
+            let young = match cycle.filter(|cycle| since < *cycle) {
+                // They are few.
+                Some(cycle) => waiting.range((cycle, 0)..).count(),
+                None => waiting.len(),
+            };
             Some(IdleJobs {
                 class,
                 jobs: waiting.len() as u64,
-                young: (waiting.len() - old) as u64,
-                since: waiting.front()?.1,
+                young: young as u64,
+                since,
             })
         };
         self.occupied

@@ -4,17 +4,21 @@
 //! processors as the cores of one node, or becomes single-core jobs ([`ReadOptions::split`]).
 //! Source: <https://www.cs.huji.ac.il/labs/parallel/workload/swf.html>.
 
+use std::ops::RangeInclusive;
+
 use scaling::observation::Resources;
 
 use super::input::{Source, excerpt};
 use super::read::{Calendar, ReadOptions};
-use super::{Builder, JobClass, Notes, RUNS_MAX, Seconds, WorkloadError};
+use super::{Builder, JOBS_MAX, JobClass, Notes, RUNS_MAX, Seconds, WorkloadError};
 
 /// Memory of a job that names none, in KiB for each processor.
 const MEMORY_ASSUMED_KB: u64 = 128 * 1024;
 /// More processors are an error of the file.
 const PROCESSORS_MAX: u64 = 1 << 20;
 const FIELDS: usize = 18;
+/// Seconds since 1970 until the year 9999, the last one of a calendar time.
+const TIMES: RangeInclusive<i64> = 1..=253_370_764_800;
 
 /// The fields of a line that matter here, in the order of the format.
 struct Record {
@@ -39,8 +43,13 @@ pub(super) fn read(
     let place = source.place.clone();
     while let Some((number, text)) = source.next_record()? {
         if let Some(header) = text.strip_prefix(b";") {
-            if start.is_none() {
-                start = start_time(header);
+            match start_time(header) {
+                Some(time) if TIMES.contains(&time) => start = start.or(Some(time)),
+                Some(_) => {
+                    let what = "UnixStartTime is no time: the trace has no calendar time";
+                    builder.notes.count(what, || format!("{place}:{number}"));
+                }
+                None => {}
             }
             continue;
         }
@@ -64,6 +73,7 @@ fn start_time(header: &[u8]) -> Option<i64> {
     let header = std::str::from_utf8(header).ok()?;
     let (name, value) = header.split_once(':')?;
     let value: i64 = value.trim().parse().ok()?;
+    // Traces without it have 0 or -1.
     (name.trim() == "UnixStartTime" && value > 0).then_some(value)
 }
 
@@ -112,6 +122,7 @@ impl Record {
         builder: &mut Builder,
         example: impl Fn() -> String,
     ) {
+        let room = JOBS_MAX.saturating_sub(builder.len()) as u64;
         let notes = &mut builder.notes;
         let checked = self
             .check()
@@ -135,6 +146,10 @@ impl Record {
             true => (processors, 1),
             false => (1, processors),
         };
+        if jobs > room {
+            let what = format!("more than {JOBS_MAX} jobs: left out");
+            return notes.leave_out(&what, example);
+        }
         if jobs > 1 {
             notes.count("parallel: split into single-core jobs", &example);
             notes.added += jobs - 1;
@@ -329,5 +344,25 @@ mod tests {
         );
         assert_eq!(workload.notes.records, 13);
         assert_eq!(workload.notes.left_out, 7);
+    }
+
+    #[test]
+    fn a_start_time_beyond_all_calendars_is_told_and_changes_no_distance() {
+        let job = |submitted: i64| format!("1 {submitted} 0 60 1 -1 9 1 -1 9 1 1 1 1 1 -1 -1 -1\n");
+        let text = format!("; UnixStartTime: {}\n{}{}", i64::MAX, job(0), job(500));
+        let odd = workload(&text, false);
+        assert_eq!(odd.start, None);
+        assert_eq!(odd.jobs[1].submitted, 500);
+        let what = "UnixStartTime is no time: the trace has no calendar time";
+        assert_eq!(counts(&odd), [(what, 1, "FILE:1")]);
+    }
+
+    #[test]
+    fn jobs_beyond_the_most_are_left_out_with_their_records() {
+        let line = "1 0 0 60 1048576 -1 9 1 -1 9 1 1 1 1 1 -1 -1 -1\n";
+        let many = workload(&line.repeat(25), true);
+        assert_eq!(many.jobs.len(), 19 << 20);
+        assert_eq!((many.notes.records, many.notes.left_out), (25, 6));
+        assert_eq!(many.notes.added, (19 << 20) - 19);
     }
 }

@@ -282,7 +282,7 @@ impl Site {
     /// The program at a terminal of its own, where somebody types `typed`: `\x04` is Ctrl-D, `\x03` Ctrl-C. Its standard error
     /// is in the standard output.
     pub fn at_a_terminal(&self, words: &[&str], typed: &[u8]) -> Run {
-        let command = [&[env!("CARGO_BIN_EXE_ehos")], words].concat().join(" ");
+        let command = [&[testkit::program!()], words].concat().join(" ");
         let mut script = self
             .words(&["script", "-qec", &command, "/dev/null"])
             .stdin(Stdio::piped())

@@ -1,6 +1,6 @@
 // The page of `ehos simulate`: runs of one workload side by side.
 
-const { command, program, comparison, left_out: leftOut } = JSON.parse($('data').textContent);
+const { command, program, comparison } = JSON.parse($('data').textContent);
 const { workload, runs: RUNS, advice } = comparison;
 const current = RUNS.find((run) => run.is_current) ?? RUNS[0];
 const hasPrices = RUNS.some(({ figures: { cost } }) => cost !== null);
@@ -61,6 +61,9 @@ function drawHeading() {
   say($('workload'), `${many(workload.jobs, 'job')} of ${many(workload.owners, 'owner')}, ${coreHours(workload.core_hours)} core-hours in ${time}, from ${workload.source}`);
   show($('advice'), Boolean(advice));
   say($('advice').lastElementChild, advice ?? '');
+  const { interrupted } = comparison;
+  show($('interrupted'), Boolean(interrupted));
+  if (interrupted) say($('interrupted').lastElementChild, `Interrupted: ${count(interrupted.finished_runs)} of ${count(interrupted.planned_runs)} runs finished. This page has these runs only.`);
   const { paid_core_hours: paid, used_core_hours: used, paid_per_used: each, cost, wait, jobs, nodes, passes, lost_core_hours: lost } = current.figures;
   const bound = workload.bound_core_hours;
   figures($('figures'), [
@@ -194,9 +197,14 @@ function drawScatter() {
     svg.append(drawn('path', { class: 'frontier-line', d: frontier.map((run, i) => `${i ? 'L' : 'M'}${place.x(costOf(run)).toFixed(1)} ${place.y(waitOf(run)).toFixed(1)}`).join('') }));
   }
   const named = [];
+  const taken = new Set();
   const ranked = [...plotted].sort((a, b) => RANKS.indexOf(kindOf(a)) - RANKS.indexOf(kindOf(b)));
   for (const run of ranked) {
     const [x, y, kind] = [place.x(costOf(run)), place.y(waitOf(run)), kindOf(run)];
+    // Of thousands of runs most marks would hide each other.
+    const cell = `${Math.round(x / 3)} ${Math.round(y / 3)}`;
+    if (kind === 'sweep' && run !== chosen && taken.has(cell)) continue;
+    taken.add(cell);
     const group = drawn('g', { class: 'run' }, shapeOf(kind, x, y), drawn('title', {}, titleOf(run)));
     if (run === chosen && run !== current) group.append(drawn('circle', { class: 'chosen', cx: x.toFixed(1), cy: y.toFixed(1), r: 11 }));
     group.addEventListener('click', () => choose(run));
@@ -321,7 +329,7 @@ function drawRuns() {
   const more = $('more-runs');
   show(more, [...listed].some((run) => !isNamed(run)));
   say(more, showsAll ? 'Show the frontier only' : `Show all ${count(listed.size)} runs`);
-  const rest = RUNS.length - listed.size + leftOut;
+  const rest = RUNS.length - listed.size;
   show($('not-listed'), rest > 0);
   say($('not-listed'), `${many(rest, 'run')} not listed: other runs are cheaper and wait less.`);
 }
