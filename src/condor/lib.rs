@@ -682,9 +682,9 @@ mod tests {
         fake.replay("condor_status", "slots", "status-slots.txt");
         fake.replay("condor_q", "totals", "q-totals.txt");
         let status =
-            "case \"$*\" in *GlobalJobId*) : >DIR/asked;; *) cat DIR/condor_status.slots;; esac";
+            "case \"$*\" in *GlobalJobId*) : >DIR/asked;; *) exec DIR/condor_status slots;; esac";
         fake.script("condor_status", "any", &status.replace("DIR", &folder));
-        let queue = "for i in $(seq 500); do [ -e DIR/asked ] && exec cat DIR/condor_q.totals; sleep 0.02; done; exit 1";
+        let queue = "for i in $(seq 500); do [ -e DIR/asked ] && exec DIR/condor_q totals; sleep 0.02; done; exit 1";
         fake.script("condor_q", "-totals", &queue.replace("DIR", &folder));
         let pool = pool(&fake).naming_jobs(true);
         let view = pool.observe(&TrackedMachines::default(), Deadline::within(LIMIT));

@@ -16,7 +16,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 use ureq::http::header::{HeaderValue, InvalidHeaderValue};
 use ureq::http::request::Builder;
-use ureq::http::{HeaderMap, Method, Uri};
+use ureq::http::{HeaderMap, Method, StatusCode, Uri};
 use ureq::tls::{PemItem, RootCerts, TlsConfig, parse_pem};
 use ureq::{Agent, AsSendBody, Body, SendBody, Timeout};
 
@@ -275,7 +275,11 @@ impl Client {
 
         let (parts, body) = response.into_parts();
         let status = parts.status.as_u16();
-        let body = body.into_with_config().limit(LARGEST_BODY).read_to_vec();
+        // An answer without a body is no gzip, whatever its headers say.
+        let body = match parts.status {
+            StatusCode::NO_CONTENT => Ok(Vec::new()),
+            _ => body.into_with_config().limit(LARGEST_BODY).read_to_vec(),
+        };
         debug!("{call}: {status} in {} ms", began.elapsed().as_millis());
         if !parts.status.is_success() {
             return Err(Error::Refused(Box::new(ErrorResponse {

@@ -103,12 +103,10 @@ impl Lookups {
             .unwrap_or_default();
         stored.configuration = configuration;
         stored.drop_old(compute::local_now());
+        let is_renewed = stored.is_empty();
         Lookups {
             file: Some(file),
-            known: Mutex::new(Known {
-                stored,
-                is_renewed: false,
-            }),
+            known: Mutex::new(Known { stored, is_renewed }),
         }
     }
 
@@ -197,6 +195,17 @@ impl Lookups {
 }
 
 impl Stored {
+    fn is_empty(&self) -> bool {
+        let Stored {
+            configuration: _,
+            flavors,
+            attachments,
+            server_group,
+            images,
+        } = self;
+        flavors.is_none() && attachments.is_none() && server_group.is_none() && images.is_empty()
+    }
+
     /// Removes what is too old, or was written on a clock that was ahead.
     fn drop_old(&mut self, now: Timestamp) {
         let is_fresh = |at: Timestamp| {

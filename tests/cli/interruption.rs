@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::process::{Child, Command};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -28,6 +28,12 @@ fn the_second_of_two_ticks_leaves_quietly() {
     );
     let first = site.start_tick(&[]);
     double.wait_for("GET", SERVERS);
+    // It is written beside the query of the servers.
+    let lookups = site.state().join("lookups-lab.json");
+    let end = Instant::now() + Duration::from_secs(30);
+    while !lookups.exists() && Instant::now() < end {
+        std::thread::sleep(Duration::from_millis(5));
+    }
     let before = site.state_files();
     site.tick(&[]).exits(0).is_silent();
     site.tick(&["-o", "json"]).exits(0).is_silent();
@@ -72,7 +78,12 @@ fn a_tick_killed_during_a_create_makes_no_second_server() {
         [asked.as_str().unwrap()],
         "the intent was on disk first"
     );
-    let names = ["state.json", "tick.lock", "token-lab.json"];
+    let names = [
+        "lookups-lab.json",
+        "state.json",
+        "tick.lock",
+        "token-lab.json",
+    ];
     assert_eq!(site.state_names(), names, "nothing half written");
 
     // The server is not listed yet: still, there is one on its way.

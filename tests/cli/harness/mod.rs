@@ -45,10 +45,11 @@ const SECRETS: [&str; 8] = [
 ];
 
 /// The files of a state directory that is in use, as [`Site::state_names`] has them.
-pub const STATE_NAMES: [&str; 7] = [
+pub const STATE_NAMES: [&str; 8] = [
     "frontend.token",
     "history/DAY",
     "history/last.json",
+    "lookups-lab.json",
     "state.json",
     "tick.lock",
     "token-lab.json",
