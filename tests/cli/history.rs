@@ -75,10 +75,10 @@ fn every_field_of_the_history_is_documented() {
             let named = |page: &str, name: &str| page.contains(&format!("`{name}`"));
             let parts: Vec<&str> = field.split('.').collect();
             let field = match parts.as_slice() {
-                // Names of clouds, phases, limits and brakes.
-                ["clouds", _] | ["nodes" | "limits" | "brakes", _] | ["clouds", _, "nodes", _] => {
-                    return false;
-                }
+                // Names of clouds, phases, owners, limits and brakes.
+                ["clouds", _]
+                | ["nodes" | "owners" | "limits" | "brakes", _]
+                | ["clouds", _, "nodes", _] => return false,
                 ["clouds", _, rest @ ..] => format!("clouds.NAME.{}", rest.join(".")),
                 _ => (*field).clone(),
             };

@@ -164,7 +164,7 @@ fn answers_that_are_none() {
             "condor_status",
             "any",
             "out|\"n1\"\t\"slot1\nexit=0\n",
-            "a line with 2 values instead of 26 to 30",
+            "a line with 2 values instead of 26 to 31",
         ),
         (
             "condor_status",
@@ -210,7 +210,7 @@ fn one_slot_that_cannot_be_read_is_told_by_name_and_the_rest_goes_on() {
     ));
     bad.push((
         torn,
-        "unknown  slot of an unknown machine: a line with 2 values instead of 26 to 30",
+        "unknown  slot of an unknown machine: a line with 2 values instead of 26 to 31",
     ));
     for (bad, words) in bad {
         let (double, site) = site();

@@ -53,21 +53,16 @@ fn gzip_that_is_cut_off_is_asked_for_again() {
 
 #[test]
 fn damaged_gzip_is_named_and_is_no_answer() {
-    let plain = |bytes: &mut Vec<u8>| *bytes = limits().into_bytes();
+    let plain: fn(&mut Vec<u8>) = |bytes| *bytes = limits().into_bytes();
     let checksum = |bytes: &mut Vec<u8>| {
         let at = bytes.len() - 8;
         bytes[at] ^= 1;
     };
     let inside = |bytes: &mut Vec<u8>| bytes[12..40].fill(0xff);
-    let spoils: [&dyn Fn(&mut Vec<u8>); 3] = [&plain, &checksum, &inside];
-    for spoil in spoils {
+    for spoil in [plain, checksum, inside] {
         let double = Double::start(vec![
             login(),
-            always(
-                "GET",
-                "/v2.1/limits",
-                Reply::gzip(&limits(), |bytes| spoil(bytes)),
-            ),
+            always("GET", "/v2.1/limits", Reply::gzip(&limits(), spoil)),
         ]);
         let settings = settings(double.url());
         let error = compute::quota(&session(&settings), soon()).unwrap_err();

@@ -26,18 +26,18 @@ const OWNER_MAX: usize = 256;
 /// of its schedd.
 pub(super) fn listed(startds: &Startds, several: bool) -> Option<BTreeMap<String, MachineJobs>> {
     let mut machines = BTreeMap::new();
-    for slot in startds.slots() {
+    let slots = startds.machines.iter();
+    for (startd, slot) in slots.flat_map(|(key, slots)| slots.iter().map(move |slot| (key, slot))) {
         let Some(jobs) = &slot.jobs else {
             // Reports name the jobs of nodes only.
-            match slot.node.is_some() {
+            match startd.node.is_some() {
                 true => return None,
                 false => continue,
             }
         };
         for (job, owner) in jobs {
-            if let (Some(machine), Some(job)) = (&slot.machine, named(job, owner.clone(), several))
-            {
-                add(&mut machines, machine.clone(), job);
+            if let Some(job) = named(job, owner.clone(), several) {
+                add(&mut machines, startd.machine.clone(), job);
             }
         }
     }
