@@ -148,9 +148,7 @@ impl Tools {
                 .args(call.args.iter().map(OsStr::new))
                 // Its messages are judged by their English text.
                 .env("LC_ALL", "C")
-                // Tools give up when a daemon is silent for 20 s: a schedd with a million jobs is. The limit of the call is the
-                // one that counts.
-                .env("_CONDOR_TIMEOUT_MULTIPLIER", multiplier(limit).to_string())
+                .envs(Tools::patience(call, limit))
                 .envs(self.variables.iter().map(|(name, value)| (name, value))),
             call.stdin.as_bytes().to_vec(),
             self.bounds,
@@ -213,6 +211,14 @@ impl Tools {
             text.push('\n');
             Ok(())
         })
+    }
+
+    /// condor_q gives up when a schedd is silent for 20 s, as one with a million jobs is: there the limit of the call is the one
+    /// that counts. All other tools keep the site's timeouts.
+    fn patience(call: &Call, limit: Duration) -> Option<(&'static str, String)> {
+        let multiplier = multiplier(limit);
+        (call.tool == "condor_q" && multiplier > 1)
+            .then(|| ("_CONDOR_TIMEOUT_MULTIPLIER", multiplier.to_string()))
     }
 
     fn program(&self, call: &Call) -> PathBuf {
@@ -410,7 +416,7 @@ mod tests {
     #[test]
     fn no_tool_gives_up_before_its_time() {
         let script = r#"printf '%s' "$_CONDOR_TIMEOUT_MULTIPLIER""#;
-        for (limit, multiplier) in [(1, "1\n"), (20, "1\n"), (21, "2\n"), (59, "3\n")] {
+        for (limit, multiplier) in [(1, ""), (20, ""), (21, "2\n"), (59, "3\n")] {
             let limit = Duration::from_secs(limit);
             assert_eq!(run(script, limit).unwrap(), multiplier, "{limit:?}");
         }

@@ -405,20 +405,15 @@ impl CondorPool {
             .map(|(machine, _)| machine.clone())
             .collect()
     }
-}
 
-impl Pool for CondorPool {
-    fn observe(&self, watch: &TrackedMachines, deadline: Deadline) -> PoolView {
-        let collector = self.collector(deadline);
-        // Only reports name running jobs, so no decision depends on the order of these queries.
-        let (mut schedds, running) = thread::scope(|scope| {
-            // A collector that has just not answered would only take more of the tick's time.
-            let running = collector
-                .known()
-                .map(|_| scope.spawn(|| self.named_jobs(deadline)));
-            let schedds = self.schedds(watch, &collector, deadline);
-            (schedds, running.map(joined).unwrap_or_default())
-        });
+    /// The pool of this collector, without the names of running jobs.
+    fn with_queues(
+        &self,
+        watch: &TrackedMachines,
+        collector: Observed<CollectorView>,
+        deadline: Deadline,
+    ) -> PoolView {
+        let mut schedds = self.schedds(watch, &collector, deadline);
         let demand = schedds.values().filter_map(Observed::known);
         let demand: Vec<&Demand> = demand.flat_map(|schedd| &schedd.demand).collect();
         let named = negotiator::Named::by(demand.iter().copied());
@@ -442,10 +437,25 @@ impl Pool for CondorPool {
             negotiator,
             jobs: PoolJobs {
                 query: Some(query),
-                running,
+                running: BTreeMap::new(),
             },
             central_managers,
         }
+    }
+}
+
+impl Pool for CondorPool {
+    fn observe(&self, watch: &TrackedMachines, deadline: Deadline) -> PoolView {
+        let collector = self.collector(deadline);
+        // A collector that has just not answered would only take more of the tick's time.
+        let is_heard = collector.known().is_some();
+        thread::scope(|scope| {
+            // Only reports name running jobs: no query that decides waits for this one.
+            let running = is_heard.then(|| scope.spawn(|| self.named_jobs(deadline)));
+            let mut view = self.with_queues(watch, collector, deadline);
+            view.jobs.running = running.map(joined).unwrap_or_default();
+            view
+        })
     }
 
     fn has_job_on(&self, machine: &str, deadline: Deadline) -> Result<bool, Failure> {

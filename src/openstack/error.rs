@@ -197,11 +197,15 @@ pub enum Error {
 }
 
 impl Error {
-    /// Whether a service refuses a request that may name what is gone: an image, a flavor, a network.
+    /// Whether a service refuses a request that may name what is gone: an image, a flavor, a network. It has done nothing.
     pub fn may_be_of_a_lookup(&self) -> bool {
         let Error::Refused(refusal) = self else {
             return false;
         };
+        // A proxy says 408 of a request that the service may have taken.
+        if self.may_have_acted() {
+            return false;
+        }
         let names = [
             About::Image,
             About::Flavor,

@@ -276,9 +276,11 @@ impl Client {
         let (parts, body) = response.into_parts();
         let status = parts.status.as_u16();
         // An answer without a body is no gzip, whatever its headers say.
-        let body = match parts.status {
-            StatusCode::NO_CONTENT => Ok(Vec::new()),
-            _ => body.into_with_config().limit(LARGEST_BODY).read_to_vec(),
+        let is_empty = parts.status == StatusCode::NO_CONTENT
+            || text(&parts.headers, "content-length").is_some_and(|length| length == "0");
+        let body = match is_empty {
+            true => Ok(Vec::new()),
+            false => body.into_with_config().limit(LARGEST_BODY).read_to_vec(),
         };
         debug!("{call}: {status} in {} ms", began.elapsed().as_millis());
         if !parts.status.is_success() {

@@ -127,14 +127,12 @@ impl OpenStackCloud<'_> {
 
     /// Forgets what an earlier tick looked up. Returns whether a create with this mark can differ now.
     pub(super) fn forget_lookups(&self, used: UsedKept) -> bool {
-        let can_differ = self.lookups.forget(used);
-        if can_differ {
-            *locked(&self.flavors) = None;
-            locked(&self.images).clear();
-            *locked(&self.surroundings) = None;
-            *locked(&self.server_group) = None;
-        }
-        can_differ
+        // First what creates of this tick read: none of them may take an old id for a new one.
+        *locked(&self.flavors) = None;
+        locked(&self.images).clear();
+        *locked(&self.surroundings) = None;
+        *locked(&self.server_group) = None;
+        self.lookups.forget(used)
     }
 
     /// The id of the server group of nodes.

@@ -134,12 +134,17 @@ pub(super) enum Entry {
 
 /// Reads one server, the one at `position` of a list. `now` is Nova's clock.
 pub(super) fn entry(raw: &RawValue, position: usize, now: Timestamp) -> Entry {
-    match serde_json::from_str::<Usual>(raw.get()).map(|usual| usual.record(now)) {
-        Ok(Some(record)) => Entry::Read {
+    // A list of values would be read as a struct, too.
+    let usual = raw.get().starts_with('{').then(|| {
+        let usual: Option<Usual> = serde_json::from_str(raw.get()).ok();
+        usual?.record(now)
+    });
+    match usual.flatten() {
+        Some(record) => Entry::Read {
             record: Box::new(record),
             odd: Vec::new(),
         },
-        Ok(None) | Err(_) => entry_by_fields(raw, position, now),
+        None => entry_by_fields(raw, position, now),
     }
 }
 

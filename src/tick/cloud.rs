@@ -27,6 +27,6 @@ pub trait Cloud: Sync {
         None
     }
 
-    /// Performs one action. A create is sent once; the kind of a failure shows whether it took effect.
+    /// Performs one action. A create has an effect once at most; the kind of a failure shows whether it took effect.
     fn perform(&self, action: &CloudAction, deadline: Deadline) -> Result<Done, Failure>;
 }

@@ -76,11 +76,8 @@ fn who_uses_it_is_shown_by_day() {
         );
         for width in [360, 1440] {
             browser.size(width, 800);
-            assert_eq!(
-                browser.js("return document.documentElement.scrollWidth <= innerWidth"),
-                true,
-                "{width}"
-            );
+            // The page follows the new size some frames later.
+            browser.wait("document.documentElement.scrollWidth <= innerWidth");
         }
         nothing_amiss(&browser, address);
     }

@@ -122,6 +122,21 @@ fn what_this_tick_looked_up_is_not_asked_for_again_after_a_refusal() {
 }
 
 #[test]
+fn a_create_that_nova_may_have_taken_is_not_sent_again() {
+    for status in [408, 429, 502] {
+        let (double, folder) = (double(vec![]), tempfile::tempdir().unwrap());
+        let settings = settings(double.url());
+        create(&settings, folder.path()).unwrap();
+        let body = "the image, the flavor or the network may be gone";
+        let mut script = vec![always("POST", CREATE, Reply::status(status, body))];
+        script.extend(lookups());
+        double.play(script);
+        create(&settings, folder.path()).unwrap_err();
+        assert_eq!(double.count("POST", CREATE), 2, "{status}");
+    }
+}
+
+#[test]
 fn a_full_quota_forgets_nothing() {
     let (double, folder) = (double(vec![]), tempfile::tempdir().unwrap());
     let settings = settings(double.url());

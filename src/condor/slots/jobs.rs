@@ -21,6 +21,8 @@ const CLAIMED: &str =
 const MACHINES_MAX: usize = 10_000;
 /// Longest name of an owner.
 const OWNER_MAX: usize = 256;
+/// Longest name of a schedd.
+const SCHEDD_MAX: usize = 256;
 
 /// The jobs that the slots list; `None` if a node has jobs and does not list them. With `several` schedds, a job has the name
 /// of its schedd.
@@ -84,6 +86,10 @@ fn read(line: &str, several: bool) -> Option<(String, RunningJob)> {
 /// The job of `SCHEDD#CLUSTER.PROC#QDATE`.
 fn named(job: &str, owner: Option<String>, several: bool) -> Option<RunningJob> {
     let (schedd, id) = job.rsplit_once('#')?.0.rsplit_once('#')?;
+    // A node may write any text there.
+    if schedd.len() > SCHEDD_MAX {
+        return None;
+    }
     let id: JobId = id.parse().ok()?;
     let owner = owner.filter(|owner| owner.len() <= OWNER_MAX);
     let owner = owner.map(|owner| match owner.split_once('@') {

@@ -87,7 +87,10 @@ impl Ehos {
         // As ehos.service starts a tick.
         policy.look_again = (!event_interval.is_zero()).then_some(LOOK_AGAIN);
         // Windows and the age of busy nodes change plans by the time alone.
-        let leaves_out = policy.max_lifetime.is_none() && !has_windows(&policy);
+        let mut clouds = policy.clouds.iter();
+        let leaves_out = policy.max_lifetime.is_none()
+            && clouds.all(|cloud| cloud.max_lifetime.is_none())
+            && !has_windows(&policy);
         Ehos {
             policy,
             event_interval,
