@@ -69,8 +69,11 @@ impl Passes<'_> {
             let notes = self.config.notes.iter().map(ToString::to_string).collect();
             match self.pass(&passed.first.next, notes, Instant::now()) {
                 Ok(pass) => {
-                    let heading = format!("\nsecond pass, {} s later:\n", DRAIN_TIME.as_secs());
-                    print(&(heading + &pass.text));
+                    // With --quiet a pass without a problem says nothing.
+                    if !pass.text.is_empty() {
+                        let seconds = DRAIN_TIME.as_secs();
+                        print(&format!("\nsecond pass, {seconds} s later:\n{}", pass.text));
+                    }
                     passed.second = Some(pass);
                 }
                 // The first pass is still reported and recorded.
