@@ -77,7 +77,9 @@ fn month() -> tempfile::TempDir {
     let mut snapshot = snapshot(1000);
     let mut days: BTreeMap<String, String> = BTreeMap::new();
     let now = Timestamp::now();
-    let mut record = Record::of(&snapshot, Some(&Previous::from(&snapshot)));
+    let last = serde_json::to_vec(&snapshot).unwrap();
+    let before: Previous = serde_json::from_slice(&last).unwrap();
+    let mut record = Record::of(&snapshot, Some(&before));
     for minute in (0..31 * 24 * 60_i64).rev() {
         record.at = now.checked_sub(minute.minutes()).unwrap();
         record.cores.claimed = minute.unsigned_abs() % 1000;

@@ -414,12 +414,17 @@ mod tests {
     }
 
     #[test]
-    fn no_tool_gives_up_before_its_time() {
+    fn condor_q_waits_for_a_silent_schedd_as_long_as_the_call_may_take() {
         let script = r#"printf '%s' "$_CONDOR_TIMEOUT_MULTIPLIER""#;
         for (limit, multiplier) in [(1, ""), (20, ""), (21, "2\n"), (59, "3\n")] {
             let limit = Duration::from_secs(limit);
             assert_eq!(run(script, limit).unwrap(), multiplier, "{limit:?}");
         }
+        let fake = FakeTools::new();
+        fake.script("condor_drain", "any", script);
+        let drain = Call::new("condor_drain", &[], "node n1");
+        let tools = fake.tools(LONG);
+        assert_eq!(tools.text(&drain, Deadline::within(LONG)).unwrap(), "");
     }
 
     #[test]

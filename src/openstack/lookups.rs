@@ -156,9 +156,14 @@ impl Lookups {
         });
     }
 
+    /// Whether look-ups of an earlier tick are used.
+    pub(super) fn are_kept(&self) -> bool {
+        !self.known().is_renewed
+    }
+
     /// For [`Lookups::forget`], before a create looks anything up.
     pub(super) fn mark(&self) -> UsedKept {
-        UsedKept(!self.known().is_renewed)
+        UsedKept(self.are_kept())
     }
 
     /// Forgets what an earlier tick found. Returns whether a create with this mark can differ now.

@@ -1,8 +1,8 @@
 //! A new server, as Nova is asked for it.
 //!
 //! A create is sent once; again only after a 401 or a 403 of a policy, which come before Nova
-//! handles it, and after the refusal of a kept look-up (`lookups.rs`). An older Nova (406) gets it without `description`, then without `tags`.
-//! `boot_volume_type` needs 2.67.
+//! handles it, and after the refusal of a kept look-up (`lookups.rs`). An older Nova (406) gets it
+//! without `description`, then without `tags`. `boot_volume_type` needs 2.67.
 
 use std::collections::BTreeMap;
 

@@ -127,11 +127,14 @@ impl OpenStackCloud<'_> {
 
     /// Forgets what an earlier tick looked up. Returns whether a create with this mark can differ now.
     pub(super) fn forget_lookups(&self, used: UsedKept) -> bool {
-        // First what creates of this tick read: none of them may take an old id for a new one.
-        *locked(&self.flavors) = None;
-        locked(&self.images).clear();
-        *locked(&self.surroundings) = None;
-        *locked(&self.server_group) = None;
+        // What this tick has looked up itself stays, whatever is refused.
+        if self.lookups.are_kept() {
+            // First what creates of this tick read: none of them may take an old id for a new one.
+            *locked(&self.flavors) = None;
+            locked(&self.images).clear();
+            *locked(&self.surroundings) = None;
+            *locked(&self.server_group) = None;
+        }
         self.lookups.forget(used)
     }
 

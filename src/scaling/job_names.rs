@@ -121,6 +121,18 @@ impl MachineJobs {
     /// Adds a job.
     pub fn add(&mut self, job: RunningJob) {
         self.count = self.count.saturating_add(1);
+        self.name(job);
+    }
+
+    /// Adds the jobs of another part of the machine.
+    pub fn extend(&mut self, other: MachineJobs) {
+        self.count = self.count.saturating_add(other.count);
+        for job in other.named {
+            self.name(job);
+        }
+    }
+
+    fn name(&mut self, job: RunningJob) {
         self.named.insert(job);
         if self.named.len() > NAMED_MAX {
             self.named.pop_last();
@@ -201,6 +213,8 @@ mod tests {
             });
         }
         assert_eq!((jobs.named.len(), jobs.count), (20, 1000));
+        jobs.extend(jobs.clone());
+        assert_eq!((jobs.named.len(), jobs.count), (20, 2000));
     }
 
     #[test]

@@ -116,9 +116,20 @@ fn what_this_tick_looked_up_is_not_asked_for_again_after_a_refusal() {
         "{failure:?}"
     );
     assert_eq!(double.count("POST", CREATE), 1);
+    // Other creates of that tick use the same look-ups.
+    let cloud = tick(&settings, tempfile::tempdir().unwrap().path());
+    let before = asked(&double);
+    for _ in 0..3 {
+        let intent = CloudAction::Create(intent());
+        cloud.perform(&intent, soon()).unwrap_err();
+    }
+    assert_eq!(
+        (asked(&double) - before, double.count("POST", CREATE)),
+        (4, 4)
+    );
     // Kept for the next tick, whose create is refused twice: with them, and with those that it finds itself.
     create(&settings, folder.path()).unwrap_err();
-    assert_eq!(double.count("POST", CREATE), 3);
+    assert_eq!(double.count("POST", CREATE), 6);
 }
 
 #[test]

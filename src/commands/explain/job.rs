@@ -15,6 +15,7 @@ use report::TickReport;
 use report::explain::{self, JobNode, LISTED_MAX, TickAnswer};
 use report::history::search::{Found, search};
 use scaling::job_names::{JobId, JobQuery};
+use simulation::World;
 use system::deadline::Deadline;
 
 /// The time for all queries together, and for one of them.
@@ -29,21 +30,19 @@ pub(super) struct Inquiry<'s> {
 }
 
 impl<'s> Inquiry<'s> {
+    /// A question about the jobs of a schedd (`None`: this machine's), or about those of a simulated world.
     pub fn new(
         settings: ForReader,
         schedd: Option<&str>,
-        report: Result<&'s TickReport, &String>,
+        world: Option<World>,
+        report: Option<&'s TickReport>,
         history: Option<&'s Path>,
     ) -> Inquiry<'s> {
         let tools = Tools::new(settings.condor_bin, CALL_LIMIT);
         // A schedd of this machine is asked without the collector.
         let pool = settings.condor_pool.filter(|_| schedd.is_some());
-        let report = report.ok();
-        let is_simulated = report.is_some_and(|report| report.simulated);
-        // The world is in the state directory, beside the history.
-        let world = history.filter(|_| is_simulated).and_then(Path::parent);
         Inquiry {
-            queue: match world.and_then(simulation::file::read) {
+            queue: match world {
                 Some(world) => Queue::Simulated(Box::new(world)),
                 None => Queue::Schedd(JobQueue::new(tools.of_pool(pool.as_deref()), schedd)),
             },

@@ -9,7 +9,7 @@ mod text;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use anyhow::{anyhow, bail};
+use anyhow::{Context, anyhow, bail};
 use jiff::Timestamp;
 use log::{debug, error, warn};
 
@@ -262,11 +262,23 @@ fn inquiry<'s>(
             clean(&args.subject)
         );
     }
+    // The world is in the state directory, beside the history.
+    let folder = source.folder.as_deref();
+    let world = folder.filter(|_| is_simulated).and_then(Path::parent);
+    let world = world.map(|directory| {
+        simulation::file::read(directory).with_context(|| {
+            format!(
+                "{}: the simulated world cannot be read; run this as the user that runs the ticks",
+                directory.display()
+            )
+        })
+    });
     Ok(Inquiry::new(
         settings,
         schedd,
-        source.report.as_ref(),
-        source.folder.as_deref(),
+        world.transpose()?,
+        source.report.as_ref().ok(),
+        folder,
     ))
 }
 

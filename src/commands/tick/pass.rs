@@ -1,7 +1,6 @@
 //! One pass of a tick: observe → plan → save intents → act → save outcomes → report.
 
 use std::io;
-use std::mem::ManuallyDrop;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -77,8 +76,6 @@ impl Passes<'_> {
         let looking = self.deadline.left().mul_f64(LOOKING);
         let looking = self.deadline.at_most(looking);
         let (observation, durations) = observe(self.backends, policy, remembered, at, looking);
-        // The process ends soon: to free thousands of servers one by one costs more than to observe them.
-        let observation = ManuallyDrop::new(observation);
         let mut plan = plan::plan(&observation, policy, remembered);
         let cluster = Some(&policy.cluster).filter(|cluster| !cluster.is_empty());
         plan.next.cluster = cluster.cloned();

@@ -37,19 +37,25 @@ pub(super) fn listed(startds: &Startds, several: bool) -> Option<BTreeMap<String
                 false => continue,
             }
         };
-        for (job, owner) in jobs {
-            if let Some(job) = named(job, owner.clone(), several) {
-                add(&mut machines, startd.machine.clone(), job);
-            }
+        if machines.len() < MACHINES_MAX || machines.contains_key(&startd.machine) {
+            let all: &mut MachineJobs = machines.entry(startd.machine.clone()).or_default();
+            all.extend(match several {
+                true => jobs.clone(),
+                false => without_schedd(jobs.clone()),
+            });
         }
     }
     Some(machines)
 }
 
-fn add(machines: &mut BTreeMap<String, MachineJobs>, machine: String, job: RunningJob) {
-    if machines.len() < MACHINES_MAX || machines.contains_key(&machine) {
-        machines.entry(machine).or_default().add(job);
-    }
+/// The jobs by their ids alone.
+fn without_schedd(mut jobs: MachineJobs) -> MachineJobs {
+    let short = std::mem::take(&mut jobs.named).into_iter().map(|job| {
+        let id = job.job.rsplit('#').next().unwrap_or_default().to_owned();
+        RunningJob { job: id, ..job }
+    });
+    jobs.named = short.collect();
+    jobs
 }
 
 /// Queries the collector for the jobs of all claimed slots. With `several` schedds, a job has the name of its schedd.
@@ -67,8 +73,10 @@ pub(crate) fn running(
         deadline,
         BTreeMap::new(),
         |machines: &mut BTreeMap<String, MachineJobs>, line| {
-            if let Some((machine, job)) = read(line, several) {
-                add(machines, machine, job);
+            if let Some((machine, job)) = read(line, several)
+                && (machines.len() < MACHINES_MAX || machines.contains_key(&machine))
+            {
+                machines.entry(machine).or_default().add(job);
             }
             Ok(())
         },
@@ -84,7 +92,7 @@ fn read(line: &str, several: bool) -> Option<(String, RunningJob)> {
 }
 
 /// The job of `SCHEDD#CLUSTER.PROC#QDATE`.
-fn named(job: &str, owner: Option<String>, several: bool) -> Option<RunningJob> {
+pub(super) fn named(job: &str, owner: Option<String>, several: bool) -> Option<RunningJob> {
     let (schedd, id) = job.rsplit_once('#')?.0.rsplit_once('#')?;
     // A node may write any text there.
     if schedd.len() > SCHEDD_MAX {

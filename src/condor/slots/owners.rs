@@ -5,7 +5,9 @@
 
 use std::collections::BTreeMap;
 
+use super::jobs::named;
 use crate::answer::string;
+use scaling::job_names::MachineJobs;
 use system::plain::clean;
 
 /// Longest list that is read, in characters: a few hundred dynamic slots.
@@ -55,17 +57,21 @@ pub(super) fn read(users: &str, cores: &str) -> BTreeMap<String, u64> {
     owners
 }
 
-/// The jobs of a slot with their users, as `GlobalJobId` and `RemoteOwner` have them; `None` where the slot does not list them.
-pub(super) fn jobs(users: &str, jobs: &str) -> Option<Vec<(String, Option<String>)>> {
+/// The jobs of a slot, as `GlobalJobId` and `RemoteOwner` have them; `None` where the slot does not list them.
+pub(super) fn jobs(users: &str, jobs: &str) -> Option<MachineJobs> {
     let jobs = string(jobs).filter(|list| list.trim_start().starts_with(['{', '"']))?;
     let users = string(users).unwrap_or_default();
     let (users, jobs) = (items(&users), items(&jobs));
     let is_together = users.len() == jobs.len();
-    let named = jobs.iter().enumerate().filter_map(|(place, job)| {
+    let mut found = MachineJobs::default();
+    for (place, job) in jobs.iter().enumerate() {
         let user = users.get(place).filter(|_| is_together);
-        Some((string(job)?, user.and_then(|user| string(user))))
-    });
-    Some(named.collect())
+        let user = user.and_then(|user| string(user));
+        if let Some(job) = string(job).and_then(|job| named(&job, user, true)) {
+            found.add(job);
+        }
+    }
+    Some(found)
 }
 
 /// The items of `{ "a", 2, undefined }`, or the one value.
@@ -106,24 +112,32 @@ mod tests {
     #[test]
     fn jobs_are_those_of_the_dynamic_slots_or_of_the_slot() {
         let column = |text: &str| format!("\"{}\"", text.replace('"', "\\\""));
-        let of = |users: &str, list: &str| jobs(&column(users), &column(list));
+        let of = |users: &str, list: &str| -> Option<Vec<(String, Option<String>)>> {
+            let jobs = jobs(&column(users), &column(list))?;
+            Some(
+                jobs.named
+                    .into_iter()
+                    .map(|job| (job.job, job.owner))
+                    .collect(),
+            )
+        };
         let job = |id: &str, user: Option<&str>| (id.to_owned(), user.map(str::to_owned));
         let users = r#"{ "alice@x","bob@x",undefined }"#;
         assert_eq!(
             of(users, r#"{ "ap#7.3#1",undefined,"ap#7.4#1" }"#),
-            Some(vec![
-                job("ap#7.3#1", Some("alice@x")),
-                job("ap#7.4#1", None)
-            ])
+            Some(vec![job("ap#7.3", Some("alice")), job("ap#7.4", None)])
         );
         assert_eq!(
             of(users, r#"{ "ap#7.3#1" }"#),
-            Some(vec![job("ap#7.3#1", None)]),
+            Some(vec![job("ap#7.3", None)]),
             "lists that do not belong together"
         );
         let one = of(r#""alice@x""#, r#""ap#7.3#1""#);
-        assert_eq!(one, Some(vec![job("ap#7.3#1", Some("alice@x"))]));
+        assert_eq!(one, Some(vec![job("ap#7.3", Some("alice"))]));
         assert_eq!(of("{  }", "{  }"), Some(vec![]));
+        let many: Vec<String> = (0..900).map(|proc| format!("\"ap#7.{proc}#1\"")).collect();
+        let many = jobs("", &column(&format!("{{ {} }}", many.join(",")))).unwrap();
+        assert_eq!((many.named.len(), many.count), (20, 900));
         for unknown in ["undefined", "error", "", "7"] {
             assert_eq!(of(users, unknown), None, "{unknown}");
         }

@@ -1,5 +1,6 @@
 //! One slot: its columns, and how a line of them is read.
 
+use scaling::job_names::MachineJobs;
 use scaling::observation::{Resources, SlotView, UnreadableAd};
 
 use super::super::answer::{
@@ -23,8 +24,8 @@ pub(super) struct Slot {
     pub free: Resources,
     pub claims: u64,
     owners: BTreeMap<String, u64>,
-    /// `GlobalJobId` and `RemoteOwner` of its jobs; `None` where it has jobs and does not list them.
-    pub jobs: Option<Vec<(String, Option<String>)>>,
+    /// Its jobs, with the names of their schedds; `None` where it has jobs and does not list them.
+    pub jobs: Option<MachineJobs>,
     pub accepts_jobs: bool,
     /// `Drained` and `Idle`.
     pub drained: bool,
@@ -234,7 +235,7 @@ impl Slot {
             },
             jobs: match has_users && dynamic.saturating_add(u64::from(claimed)) > 0 {
                 true => owners::jobs(users, jobs),
-                false => Some(Vec::new()),
+                false => Some(MachineJobs::default()),
             },
             accepts_jobs: !start_is_false && state != "Owner" && readable,
             drained: state == "Drained" && activity.as_deref() == Some("Idle"),

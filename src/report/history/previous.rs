@@ -10,9 +10,8 @@ use serde::Deserialize;
 
 use super::LAST;
 use super::read::there;
-use crate::TickReport;
 use crate::names::{Named, ReasonName};
-use crate::tick_report::{JobGroupReport, NodeReport};
+use crate::tick_report::JobGroupReport;
 use scaling::maintenance::Requests;
 use scaling::names::PhaseName;
 use scaling::plan::NodeDecision;
@@ -50,27 +49,5 @@ impl Previous {
         let text = there(own_file::read(&folder.join(LAST)))?;
         let parsed = text.map(|text| serde_json::from_slice(&text));
         Ok(parsed.transpose()?)
-    }
-}
-
-impl From<&TickReport> for Previous {
-    fn from(report: &TickReport) -> Previous {
-        Previous {
-            at: report.at,
-            nodes: report.nodes.iter().map(PreviousNode::from).collect(),
-            groups: report.groups.clone(),
-        }
-    }
-}
-
-impl From<&NodeReport> for PreviousNode {
-    fn from(node: &NodeReport) -> PreviousNode {
-        PreviousNode {
-            node: node.node.clone(),
-            phase: node.phase.clone(),
-            requests: node.requests.clone(),
-            decision: node.decision.clone(),
-            reason: node.why.reason.clone(),
-        }
     }
 }

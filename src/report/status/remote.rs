@@ -8,7 +8,7 @@ use ureq::http::{HeaderValue, Request};
 use crate::TickReport;
 use crate::history::life::{Life, VERSION as LIFE_VERSION};
 use crate::tick_report::VERSION;
-use system::http_client::{agents, told};
+use system::http_client::{agents, percent_encoded, told};
 
 /// One request, without a second attempt.
 const TIMEOUT: Duration = Duration::from_secs(20);
@@ -53,7 +53,7 @@ pub fn fetch_node(url: &str, token: Option<&str>, name: &str) -> Result<RemoteNo
     struct Refusal {
         error: String,
     }
-    let (status, body) = get(url, &format!("api/life/{}", encoded(name)), token)?;
+    let (status, body) = get(url, &format!("api/life/{}", percent_encoded(name)), token)?;
     match status {
         200 => {}
         400 | 404 => {
@@ -78,18 +78,6 @@ fn newer(url: &str, version: u32, known: u32) -> Result<(), String> {
         true => Err(format!("{url}: a newer ehos; use the newer ehos here")),
         false => Ok(()),
     }
-}
-
-/// A name as a part of a path.
-fn encoded(name: &str) -> String {
-    let mut text = String::new();
-    for byte in name.bytes() {
-        match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' => text.push(byte.into()),
-            _ => text += &format!("%{byte:02x}"),
-        }
-    }
-    text
 }
 
 /// The answer of the page: its status, and its body.
