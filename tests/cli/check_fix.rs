@@ -73,7 +73,7 @@ fn at_a_terminal(site: &Site, answer: &[u8]) -> Run {
         "--state-dir",
         paths.1,
     ];
-    site.at_a_terminal(&words, answer)
+    site.at_a_terminal(&words, "Make these changes? [y/N]", answer)
 }
 
 #[test]
@@ -125,9 +125,7 @@ fn a_terminal_is_asked_and_its_no_is_a_no() {
     ] {
         let double = Double::start(script());
         let site = site(&double);
-        at_a_terminal(&site, answer)
-            .exits(code)
-            .says("Make these changes? [y/N]");
+        at_a_terminal(&site, answer).exits(code);
         assert_eq!(made(&double), count, "{answer:?}");
     }
 }

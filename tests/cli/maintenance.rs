@@ -334,18 +334,15 @@ fn at_a_terminal_only_a_yes_deletes() {
         b"\x1b[A\n",
     ];
     for typed in refusals {
-        site.at_a_terminal(&words, typed)
+        site.at_a_terminal(&words, &question, typed)
             .exits(1)
             .says("running jobs that END: ")
-            .says(&question)
             .says("the answer is not yes: not deleted");
     }
-    // Before or at the question.
-    site.at_a_terminal(&words, b"\x03").exits(130);
+    site.at_a_terminal(&words, &question, b"\x03").exits(130);
     site.tick(&["--dry-run"]).never_says("delete requested");
-    site.at_a_terminal(&words, b"Yes\n")
+    site.at_a_terminal(&words, &question, b"Yes\n")
         .exits(0)
-        .says(&question)
         .says("delete requested; the next tick deletes its server");
     site.tick(&[]).exits(0).says("delete requested by ");
     site.tick(&[]).exits(0);

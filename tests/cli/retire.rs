@@ -497,9 +497,8 @@ fn the_pool_id_is_the_only_yes() {
     ] {
         let words = words(&site, &[]);
         let words: Vec<&str> = words.iter().map(String::as_str).collect();
-        site.at_a_terminal(&words, answer)
-            .exits(code)
-            .says("Type the pool id (pool-1) to take the whole pool away:");
+        let question = "Type the pool id (pool-1) to take the whole pool away:";
+        site.at_a_terminal(&words, question, answer).exits(code);
         assert_eq!(double.count("DELETE", ""), deletes, "{answer:?}");
     }
 }

@@ -7,7 +7,7 @@ mod run;
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -280,28 +280,48 @@ impl Site {
         run
     }
 
-    /// The program at a terminal of its own, where somebody types `typed`: `\x04` is Ctrl-D, `\x03` Ctrl-C. Its standard error
-    /// is in the standard output.
-    pub fn at_a_terminal(&self, words: &[&str], typed: &[u8]) -> Run {
+    /// The program at a terminal of its own, where somebody types `typed` once `question` is there: `\x04` is Ctrl-D,
+    /// `\x03` Ctrl-C. What is typed earlier may reach nobody: Ctrl-C is a signal to whoever runs at that moment. Its
+    /// standard error is in the standard output.
+    pub fn at_a_terminal(&self, words: &[&str], question: &str, typed: &[u8]) -> Run {
         let command = [&[testkit::program!()], words].concat().join(" ");
+        let patience = PATIENCE.as_secs().to_string();
         let mut script = self
-            .words(&["script", "-qec", &command, "/dev/null"])
+            .words(&[
+                "timeout",
+                &patience,
+                "script",
+                "-qec",
+                &command,
+                "/dev/null",
+            ])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
-        // The end of its input would be an answer too.
+        let shown = script.stdout.as_mut().unwrap();
+        let mut seen = Vec::new();
+        let mut buffer = [0; 4096];
+        while !String::from_utf8_lossy(&seen).contains(question) {
+            let length = shown.read(&mut buffer).unwrap();
+            if length == 0 {
+                break;
+            }
+            seen.extend_from_slice(&buffer[..length]);
+        }
+        // Whoever asks nothing has ended. The end of its input would be an answer too.
         let mut stdin = script.stdin.take().unwrap();
-        stdin.write_all(typed).unwrap();
+        let typed = stdin.write_all(typed);
         let mut output = script.wait_with_output().unwrap();
         drop(stdin);
+        seen.append(&mut output.stdout);
         // The terminal repeats what was typed, which may be no text.
-        output.stdout = String::from_utf8_lossy(&output.stdout)
-            .into_owned()
-            .into_bytes();
+        output.stdout = String::from_utf8_lossy(&seen).into_owned().into_bytes();
         let run = Run::new(output, Duration::ZERO);
         self.no_secret_is_seen(&run);
+        run.says(question);
+        typed.unwrap();
         run
     }
 
