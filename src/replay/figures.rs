@@ -86,6 +86,8 @@ pub struct Wait {
 pub struct GroupWait {
     /// The owner or the request.
     pub name: String,
+    /// The number of owners or requests: 1, but for those that are shown together.
+    pub groups: u64,
     /// Jobs that started.
     pub jobs: u64,
     /// Their waits.
@@ -255,33 +257,29 @@ fn by(
             list.push(*wait);
         }
     }
-    let mut groups: Vec<(String, Vec<Seconds>)> = numbers
+    let mut groups: Vec<(String, u64, Vec<Seconds>)> = numbers
         .into_iter()
         .map(|(name, number)| {
-            (
-                name,
-                waits
-                    .get_mut(number)
-                    .map(std::mem::take)
-                    .unwrap_or_default(),
-            )
+            let waits = waits.get_mut(number).map(std::mem::take);
+            (name, 1, waits.unwrap_or_default())
         })
         .collect();
-    groups.sort_by(|(one, some), (two, others)| {
+    groups.sort_by(|(one, _, some), (two, _, others)| {
         others.len().cmp(&some.len()).then_with(|| one.cmp(two))
     });
     if groups.len() > MAX_GROUPS {
         let others = groups.split_off(MAX_GROUPS - 1);
-        let name = format!("{} others", others.len());
         groups.push((
-            name,
-            others.into_iter().flat_map(|(_, waits)| waits).collect(),
+            format!("{} others", others.len()),
+            others.len() as u64,
+            others.into_iter().flat_map(|(.., waits)| waits).collect(),
         ));
     }
     groups
         .into_iter()
-        .map(|(name, mut waits)| GroupWait {
+        .map(|(name, groups, mut waits)| GroupWait {
             name,
+            groups,
             jobs: waits.len() as u64,
             wait: wait(&mut waits),
         })

@@ -81,6 +81,35 @@ fn a_changed_key_a_sweep_and_other_rules_are_runs_beside_the_configuration() {
 }
 
 #[test]
+fn owners_without_a_row_are_counted() {
+    let site = Site::simulated();
+    let jobs = [
+        "--jobs",
+        "poisson:rate=100/h,days=1,owners=60,runs=lognormal(5m,1)",
+    ];
+    let groups = |found: &Value, group: &str| {
+        let figures = &found["runs"][0]["figures"][group];
+        let groups = figures.as_array().unwrap().iter();
+        groups.map(|one| one["groups"].as_u64().unwrap()).collect()
+    };
+    let found = simulate(&site, &[&jobs[..], &["-o", "json"]].concat())
+        .exits(0)
+        .json();
+    let owners: Vec<u64> = groups(&found, "wait_by_owner");
+    assert_eq!(owners.len(), 20);
+    assert_eq!((owners[0], owners[19]), (1, 41));
+    let total = found["runs"][0]["figures"]["jobs"]["submitted"].as_u64();
+    let shown: u64 = (0..6)
+        .map(|number| &found["runs"][0]["figures"]["wait_by_owner"][number]["jobs"])
+        .map(|jobs| jobs.as_u64().unwrap())
+        .sum();
+    let rest = total.unwrap() - shown;
+    simulate(&site, &jobs)
+        .exits(0)
+        .says(&format!("and {rest} jobs of 54 owners more: -o json"));
+}
+
+#[test]
 fn mistakes_are_named_with_what_to_write_instead() {
     let site = Site::simulated();
     for (more, code, words) in [

@@ -262,7 +262,7 @@ impl Page {
             let text = format!(
                 "and {} of {} more: -o json",
                 count(jobs, "job"),
-                count(rest.len() as u64, what)
+                count(rest.iter().map(|group| group.groups).sum(), what)
             );
             self.sheet.item(&text, Style::Dim);
         }

@@ -59,6 +59,7 @@ pub fn figures(rule: &str, paid: f64, wait: f64, points: usize) -> Figures {
     };
     let group = |name: &str, jobs, factor| GroupWait {
         name: name.to_owned(),
+        groups: 1,
         jobs,
         wait: wait(factor),
     };
