@@ -327,11 +327,43 @@ fn promtool_takes_the_rules_and_their_tests_pass() {
     promtool_says_well(&["test", "rules", "ehos.rules.test.yml"], "");
 }
 
+/// What the JSON schema of dashboards requires of a variable and of the options of a panel, as of June 2026 (grafana/
+/// grafana-foundation-sdk, `jsonschema/dashboard.jsonschema.json`, `stat` and `timeseries`).
+const OPTIONS: [(&str, &str, &[&str]); 3] = [
+    (
+        "stat",
+        "/options",
+        &[
+            "graphMode",
+            "colorMode",
+            "justifyMode",
+            "textMode",
+            "wideLayout",
+            "reduceOptions",
+            "showPercentChange",
+            "percentChangeColorMode",
+            "orientation",
+        ],
+    ),
+    (
+        "timeseries",
+        "/options/legend",
+        &["displayMode", "placement", "showLegend", "calcs"],
+    ),
+    ("timeseries", "/options/tooltip", &["mode", "sort"]),
+];
+
 #[test]
 fn the_dashboard_is_one_that_grafana_can_read() {
     let board: serde_json::Value =
         serde_json::from_str(&read("configs/grafana/ehos.json")).unwrap();
-    assert_eq!(board["templating"]["list"][0]["type"], "datasource");
+    let variables = board["templating"]["list"].as_array().unwrap();
+    assert_eq!(variables[0]["type"], "datasource");
+    for variable in variables {
+        let current = &variable["current"];
+        let is_whole = current["text"].is_string() && current["value"].is_string();
+        assert!(is_whole && variable["query"].is_string(), "{variable}");
+    }
     let mut ids = BTreeSet::new();
     for panel in board["panels"].as_array().unwrap() {
         assert!(ids.insert(panel["id"].as_u64().unwrap()), "{panel}");
@@ -342,6 +374,14 @@ fn the_dashboard_is_one_that_grafana_can_read() {
         );
         if panel["type"] == "row" {
             continue;
+        }
+        for (_, place, names) in OPTIONS.iter().filter(|(kind, ..)| panel["type"] == *kind) {
+            let options = panel.pointer(place).unwrap().as_object().unwrap();
+            let missing: Vec<_> = names
+                .iter()
+                .filter(|name| !options.contains_key(**name))
+                .collect();
+            assert!(missing.is_empty(), "{place} of {panel}: {missing:?}");
         }
         assert_eq!(panel["datasource"]["uid"], "${datasource}", "{panel}");
         for target in panel["targets"].as_array().unwrap() {
