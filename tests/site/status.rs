@@ -47,6 +47,11 @@ fn what_is_there_and_why_on_80_columns() {
         .submit(1, "1", "request_cpus = 1\nrequest_memory = 512");
     rig.pool.submit(1, "1", "request_cpus = 64");
     rig.tick_until("two jobs run", 120, &[0], |rig| rig.pool.jobs(2) == 2);
+    // A startd tells the collector later than the schedd knows.
+    let claimed = ["-constraint", "State == \"Claimed\""];
+    rig.tick_until("the collector knows them", 60, &[0], |rig| {
+        rig.pool.rows("condor_status", &claimed, &["Name"]).len() == 2
+    });
     let tick = rig.steady_tick();
     assert_eq!(tick.code, 0, "{tick}");
     let answer = on_a_terminal(&rig, "status");
