@@ -1,6 +1,7 @@
 //! Packs job groups into grouped space: first fit, the smallest space first. The work grows with groups and kinds of space,
 //! not with jobs and nodes.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::Bound;
 
@@ -9,22 +10,44 @@ use super::observation::Resources;
 /// Which jobs a space is for: those that its class takes. Spaces of nodes of one kind are of one class.
 pub type Class = usize;
 
-/// Space of equal size and class, and whose it is.
-type Spaces = BTreeMap<(Resources, Class), VecDeque<usize>>;
+/// A space among those with as many cores, in the order in which spaces are filled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Space {
+    memory_mb: u64,
+    disk_kb: u64,
+    gpus: u64,
+    class: Class,
+}
+
+/// Whose spaces of equal size and class are, in the order of their addition: mostly one owner's.
+#[derive(Debug)]
+struct Owners {
+    first: usize,
+    others: VecDeque<usize>,
+}
 
 /// Spaces with equal numbers of cores.
 #[derive(Debug, Default)]
 struct Shelf {
-    spaces: Spaces,
-    /// No space is larger than this in anything. It may be too large.
-    most: Resources,
+    cpus: u64,
+    spaces: BTreeMap<Space, Owners>,
+    /// No space has more memory.
+    most_memory_mb: u64,
+    /// No space has more of these. They may be too large.
+    most_disk_kb: u64,
+    most_gpus: u64,
 }
 
-/// Shelves by the number of cores.
-type Shelves = BTreeMap<u64, Shelf>;
+/// Shelves in the order of their cores.
+#[derive(Debug, Default)]
+struct Shelves(Vec<Shelf>);
 
-/// A place in the order of spaces: by size, settled ones after others, by class.
-type Place = (Resources, bool, Class);
+/// A space with its cores.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Place {
+    cpus: u64,
+    space: Space,
+}
 
 /// Free space: slots, or whole nodes that are coming.
 #[derive(Debug, Default)]
@@ -33,83 +56,192 @@ pub struct Stock {
     settled: Shelves,
 }
 
-/// The smallest space of these shelves after `after` that fits `request`. What fits is not smaller in anything, so it is
-/// not before the request in the order of its shelf.
-fn next_fitting(
-    shelves: &Shelves,
-    request: &Resources,
-    takes: &impl Fn(Class) -> bool,
-    after: Bound<(Resources, Class)>,
-) -> Option<(Resources, Class)> {
-    let passed = match after {
-        Bound::Excluded(passed) | Bound::Included(passed) => Some(passed),
-        Bound::Unbounded => None,
-    };
-    let begin = passed.map_or(0, |(free, _)| free.cpus);
-    let shelves = shelves.range(request.cpus.max(begin)..);
-    let mut shelves = shelves.filter(|(_, shelf)| request.fits(&shelf.most));
-    shelves.find_map(|(cpus, shelf)| {
-        let least = Resources {
-            cpus: *cpus,
-            ..*request
+impl Place {
+    fn new(free: &Resources, class: Class) -> Place {
+        let Resources {
+            cpus,
+            memory_mb,
+            disk_kb,
+            gpus,
+        } = *free;
+        let space = Space {
+            memory_mb,
+            disk_kb,
+            gpus,
+            class,
         };
-        let begin = match passed {
-            Some(passed) if passed >= (least, 0) => after,
-            _ => Bound::Included((least, 0)),
-        };
-        let mut spaces = shelf.spaces.range((begin, Bound::Unbounded));
-        let fits = spaces.find(|((free, class), _)| takes(*class) && request.fits(free));
-        fits.map(|(key, _)| *key)
-    })
+        Place { cpus, space }
+    }
+
+    fn free(&self) -> Resources {
+        let Space {
+            memory_mb,
+            disk_kb,
+            gpus,
+            ..
+        } = self.space;
+        Resources {
+            cpus: self.cpus,
+            memory_mb,
+            disk_kb,
+            gpus,
+        }
+    }
 }
 
-impl Stock {
-    fn shelves(&mut self, settled: bool) -> &mut Shelves {
-        match settled {
-            true => &mut self.settled,
-            false => &mut self.unsettled,
+impl Owners {
+    fn new(owner: usize) -> Owners {
+        Owners {
+            first: owner,
+            others: VecDeque::new(),
         }
     }
 
-    /// Adds the space of `owner`. `settled` space has been as it is for several negotiation cycles: a job that has
-    /// waited beside it will not take it.
-    pub fn add(&mut self, free: Resources, settled: bool, class: Class, owner: usize) {
-        let shelf = self.shelves(settled).entry(free.cpus).or_default();
-        shelf.most = shelf.most.each(&free, u64::max);
-        let owners = shelf.spaces.entry((free, class)).or_default();
-        owners.push_back(owner);
+    fn len(&self) -> usize {
+        1 + self.others.len()
     }
 
-    /// The first space after `after`, in the order of both, that fits.
-    fn next(
+    /// Takes away the first `count` of several; one more stays at least.
+    fn split(&mut self, count: usize) -> Owners {
+        let mut rest = self.others.split_off(count.saturating_sub(1));
+        let first = rest.pop_front().unwrap_or(self.first);
+        let stay = Owners {
+            first,
+            others: rest,
+        };
+        std::mem::replace(self, stay)
+    }
+
+    fn each(self) -> impl Iterator<Item = usize> {
+        std::iter::once(self.first).chain(self.others)
+    }
+}
+
+impl Shelf {
+    fn may_hold(&self, request: &Resources) -> bool {
+        request.memory_mb <= self.most_memory_mb
+            && request.disk_kb <= self.most_disk_kb
+            && request.gpus <= self.most_gpus
+    }
+
+    fn add(&mut self, space: Space, owner: usize) {
+        self.most_memory_mb = self.most_memory_mb.max(space.memory_mb);
+        self.most_disk_kb = self.most_disk_kb.max(space.disk_kb);
+        self.most_gpus = self.most_gpus.max(space.gpus);
+        match self.spaces.entry(space) {
+            Entry::Occupied(mut owners) => owners.get_mut().others.push_back(owner),
+            Entry::Vacant(entry) => {
+                entry.insert(Owners::new(owner));
+            }
+        }
+    }
+
+    /// Takes away the first owners of a space, at most `most` of them.
+    fn take(&mut self, space: Space, most: usize) -> Option<Owners> {
+        let Entry::Occupied(mut owners) = self.spaces.entry(space) else {
+            return None;
+        };
+        if owners.get().len() > most {
+            return Some(owners.get_mut().split(most));
+        }
+        let taken = owners.remove();
+        if space.memory_mb == self.most_memory_mb {
+            let last = self.spaces.last_key_value();
+            self.most_memory_mb = last.map_or(0, |(space, _)| space.memory_mb);
+        }
+        Some(taken)
+    }
+}
+
+impl Shelves {
+    /// The index of the first shelf with at least so many cores.
+    fn from(&self, cpus: u64) -> usize {
+        self.0.partition_point(|shelf| shelf.cpus < cpus)
+    }
+
+    fn shelf(&mut self, cpus: u64) -> Option<&mut Shelf> {
+        let index = self.from(cpus);
+        self.0.get_mut(index).filter(|shelf| shelf.cpus == cpus)
+    }
+
+    fn add(&mut self, Place { cpus, space }: Place, owner: usize) {
+        if let Some(shelf) = self.shelf(cpus) {
+            shelf.add(space, owner);
+            return;
+        }
+        let mut shelf = Shelf {
+            cpus,
+            ..Shelf::default()
+        };
+        shelf.add(space, owner);
+        self.0.insert(self.from(cpus), shelf);
+    }
+
+    /// The smallest space behind `after` that fits `request`. A space that fits is not smaller in anything, so it is not
+    /// before the request in the order of its shelf.
+    fn next_fitting(
         &self,
         request: &Resources,
-        settled_too: bool,
         takes: &impl Fn(Class) -> bool,
         after: Option<Place>,
     ) -> Option<Place> {
-        let bound = |settled: bool| match after {
-            None => Bound::Unbounded,
-            Some((free, was_settled, class)) => match (was_settled, settled) {
-                // Of equal size those that are settled come later.
-                (false, true) => Bound::Included((free, 0)),
-                (true, false) => Bound::Excluded((free, Class::MAX)),
-                _ => Bound::Excluded((free, class)),
-            },
+        let least = Place::new(request, 0).space;
+        let begin = after.map_or(0, |after| after.cpus).max(request.cpus);
+        let shelves = self.0.iter().skip(self.from(begin));
+        let mut shelves = shelves.filter(|shelf| shelf.may_hold(request));
+        shelves.find_map(|shelf| {
+            let begin = match after {
+                Some(Place { cpus, space }) if cpus == shelf.cpus && space >= least => {
+                    Bound::Excluded(space)
+                }
+                _ => Bound::Included(least),
+            };
+            let mut spaces = shelf.spaces.range((begin, Bound::Unbounded));
+            let (space, _) = spaces.find(|(space, _)| {
+                takes(space.class) && request.disk_kb <= space.disk_kb && request.gpus <= space.gpus
+            })?;
+            let (cpus, space) = (shelf.cpus, *space);
+            Some(Place { cpus, space })
+        })
+    }
+
+    /// Fills the spaces at a place, and returns how many jobs are left.
+    fn fill(
+        &mut self,
+        place: Place,
+        request: &Resources,
+        jobs: u64,
+        used: &mut impl FnMut(usize, u64),
+    ) -> u64 {
+        let free = place.free();
+        // A request of nothing fits without end; it takes a space all the same, so that it is seen to be used.
+        let each = request.times_in(&free).min(jobs).max(1);
+        let most = usize::try_from(jobs.div_ceil(each)).unwrap_or(usize::MAX);
+        let shelf = self.shelf(place.cpus);
+        let Some(owners) = shelf.and_then(|shelf| shelf.take(place.space, most)) else {
+            return jobs;
         };
-        let find = |shelves, settled| {
-            let found = next_fitting(shelves, request, takes, bound(settled));
-            found.map(|(free, class)| (free, settled, class))
+        let mut left = jobs;
+        for owner in owners.each() {
+            let here = each.min(left);
+            left -= here;
+            used(owner, here);
+            let rest = free.minus(request, here);
+            self.add(Place::new(&rest, place.space.class), owner);
+        }
+        left
+    }
+}
+
+impl Stock {
+    /// Adds the space of `owner`. `settled` space has been as it is for several negotiation cycles: a job that has
+    /// waited beside it will not take it.
+    pub fn add(&mut self, free: Resources, settled: bool, class: Class, owner: usize) {
+        let shelves = match settled {
+            true => &mut self.settled,
+            false => &mut self.unsettled,
         };
-        let settled = if settled_too {
-            find(&self.settled, true)
-        } else {
-            None
-        };
-        find(&self.unsettled, false)
-            .into_iter()
-            .chain(settled)
-            .min()
+        shelves.add(Place::new(&free, class), owner);
     }
 
     /// Places up to `jobs` of `request` into space of classes for which `takes` is true, into settled space only if
@@ -123,39 +255,25 @@ impl Stock {
         mut used: impl FnMut(usize, u64),
     ) -> u64 {
         let mut left = jobs;
-        let mut after = None;
-        // What is left of a space is smaller than it, so it is behind the cursor and not looked at again.
-        while left > 0
-            && let Some(place) = self.next(request, settled_too, &takes, after)
-        {
-            after = Some(place);
-            let (free, settled, class) = place;
-            // A request of nothing fits without end; it takes a space all the same, so that it is seen to be used.
-            let each = request.times_in(&free).min(left).max(1);
-            let Some(shelf) = self.shelves(settled).get_mut(&free.cpus) else {
-                continue;
+        let next = |shelves: &Shelves, after| shelves.next_fitting(request, &takes, after);
+        let mut unsettled = next(&self.unsettled, None);
+        let mut settled = match settled_too {
+            true => next(&self.settled, None),
+            false => None,
+        };
+        while left > 0 {
+            // Of equal size those that are settled come later.
+            let (shelves, place) = match (unsettled, settled) {
+                (Some(one), Some(other)) if other.free() < one.free() => {
+                    (&mut self.settled, &mut settled)
+                }
+                (None, Some(_)) => (&mut self.settled, &mut settled),
+                _ => (&mut self.unsettled, &mut unsettled),
             };
-            let Some(owners) = shelf.spaces.get_mut(&(free, class)) else {
-                continue;
-            };
-            let full = usize::try_from(left / each)
-                .unwrap_or(usize::MAX)
-                .min(owners.len());
-            let taken: Vec<usize> = owners.drain(..full).collect();
-            left -= each * taken.len() as u64;
-            let last = if left > 0 { owners.pop_front() } else { None };
-            if owners.is_empty() {
-                shelf.spaces.remove(&(free, class));
-            }
-            for owner in taken {
-                used(owner, each);
-                self.add(free.minus(request, each), settled, class, owner);
-            }
-            if let Some(owner) = last {
-                used(owner, left);
-                self.add(free.minus(request, left), settled, class, owner);
-                left = 0;
-            }
+            let Some(found) = *place else { break };
+            left = shelves.fill(found, request, left, &mut used);
+            // What is left of a space is smaller than it, so it is behind the cursor and not looked at again.
+            *place = next(shelves, Some(found));
         }
         jobs - left
     }
@@ -243,7 +361,7 @@ mod tests {
 
     /// First fit in one ordered list: what shelves are an index of.
     #[derive(Default)]
-    struct List(BTreeMap<Place, VecDeque<usize>>);
+    struct List(BTreeMap<(Resources, bool, Class), VecDeque<usize>>);
 
     impl List {
         fn place(
@@ -257,7 +375,7 @@ mod tests {
             let mut after = Bound::Unbounded;
             while left > 0 {
                 let mut later = self.0.range((after, Bound::Unbounded)).map(|(key, _)| *key);
-                let fits = |(free, settled, class): &Place| {
+                let fits = |(free, settled, class): &(Resources, bool, Class)| {
                     (settled_too || !settled) && *class != own && request.fits(free)
                 };
                 let Some(place) = later.find(fits) else { break };
