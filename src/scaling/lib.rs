@@ -18,6 +18,7 @@ pub mod job_names;
 pub mod job_requirements;
 pub mod leftover;
 pub mod limits;
+mod machine_names;
 pub mod maintenance;
 pub mod matching;
 pub mod money;

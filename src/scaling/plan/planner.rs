@@ -1,5 +1,6 @@
 //! The working state of a plan: each node with its decision, counts for the limits, and actions.
 
+use std::cell::OnceCell;
 use std::collections::BTreeMap;
 use std::ops::Deref;
 use std::time::Duration;
@@ -12,6 +13,7 @@ use crate::budget::{BudgetSpent, Costs};
 use crate::high_availability::Standby;
 use crate::job_requirements::{self, JobFault, JobGroupKey, MatchAnswer};
 use crate::limits::Planned;
+use crate::machine_names::MachineNames;
 use crate::node::{Node, Phase};
 use crate::node_inventory::NodeInventory;
 use crate::observation::{CloudName, NodeId, Observation, Observed};
@@ -326,6 +328,8 @@ pub(super) struct Planner<'a> {
     pub(super) floating_ips: Vec<FloatingIpEntry>,
     pub(super) new_nodes: Vec<NewNode>,
     pub(super) allowances: Allowances,
+    /// Startds by machine, once a drain or a delete needs them.
+    pub(super) machine_names: OnceCell<MachineNames<'a>>,
     pub(super) actions: Actions,
     pub(super) notices: Vec<String>,
 }
@@ -378,6 +382,7 @@ impl<'a> Planner<'a> {
             floating_ips: Vec::new(),
             new_nodes: Vec::new(),
             allowances: Allowances::default(),
+            machine_names: OnceCell::new(),
             actions,
             notices: Vec::new(),
             next,

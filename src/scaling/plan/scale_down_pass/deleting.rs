@@ -2,6 +2,7 @@
 
 use super::{Delete, Rule, Verdict};
 use crate::action::{CloudAction, Expected, StartdIdentity};
+use crate::machine_names::MachineNames;
 use crate::node::{Node, Phase, is_fresh};
 use crate::observation::{NodeId, Observed, StartdView};
 use crate::plan::NodeDecision;
@@ -116,8 +117,10 @@ impl Planner<'_> {
             (Some(says), Some(server)) => says == server,
             _ => startd.node.as_ref() == Some(id),
         };
-        let collector = self.observation.pool.collector.known();
-        let mut startds = collector.iter().flat_map(|view| &view.startds);
-        startds.any(|startd| startd.machine.eq_ignore_ascii_case(machine) && !is_it(startd))
+        let names = self.machine_names.get_or_init(|| {
+            let collector = self.observation.pool.collector.known();
+            MachineNames::new(collector.map_or(&[], |collector| &collector.startds))
+        });
+        names.named(machine).any(|startd| !is_it(startd))
     }
 }
