@@ -2,13 +2,15 @@
 
 use std::borrow::Cow;
 
-use super::index::{Index, index};
-use super::observation::{Observation, Observed, Role, SlotView, StartdView};
-use super::sender::Sender;
-use super::state::State;
+use super::numbers::{IdNumber, Numbers, Table};
+use super::observation::{Observation, Observed, SlotView, StartdView};
 
-/// Flavors of nodes, by node id and by the UUID of the server: cores and memory in MiB.
-type Sizes<'a> = (Index<&'a str, Size>, Index<&'a str, Size>);
+/// The sizes of flavors, and the nodes and servers that have them.
+struct Sizes {
+    all: Vec<Option<Size>>,
+    by_node: Table<Option<usize>>,
+    by_server: Table<Option<usize>>,
+}
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Size {
@@ -16,91 +18,87 @@ struct Size {
     memory_mb: u64,
 }
 
-fn sizes<'a>(observation: &'a Observation, state: &'a State) -> Sizes<'a> {
-    let nodes = state.nodes.len();
-    let (mut by_node, mut by_server): Sizes<'a> = (index(nodes), index(nodes));
-    let size_of = |cloud: &str, flavor: &str| {
-        let view = observation.clouds.get(cloud).and_then(Observed::known)?;
-        let flavor = view.flavors.get(flavor)?;
-        Some(Size {
-            cpus: flavor.vcpus,
-            memory_mb: flavor.ram_mb,
-        })
-    };
-    // Neighbours are mostly of one type.
-    let mut last: Option<(&'a str, &'a str, Option<Size>)> = None;
-    let mut size = |cloud: &'a str, flavor: &'a str| match last {
-        Some((of_cloud, of_flavor, size)) if (of_cloud, of_flavor) == (cloud, flavor) => size,
-        _ => {
-            let size = size_of(cloud, flavor);
-            last = Some((cloud, flavor, size));
-            size
-        }
-    };
-    for (id, memory) in &state.nodes {
-        if let Some(size) = size(&memory.node_type.cloud, &memory.node_type.flavor) {
-            by_node.insert(id.0.as_str(), size);
-            let server = memory.server_id.as_deref();
-            by_server.extend(server.map(|server| (server, size)));
-        }
-    }
-    // Servers that the state does not know yet.
-    for (cloud, view) in &observation.clouds {
-        let servers = view.known().map_or(&[][..], |view| &view.servers);
-        for server in servers
-            .iter()
-            .filter(|server| server.role() == Role::Execute)
-        {
-            let is_known = by_server.contains_key(server.id())
-                && (server.node()).is_none_or(|node| by_node.contains_key(node.0.as_str()));
-            if is_known {
-                continue;
-            }
-            let flavor = server.flavor().and_then(|flavor| size(cloud, flavor));
-            if let Some(size) = flavor {
-                by_server.entry(server.id()).or_insert(size);
-                if let Some(node) = server.node() {
-                    by_node.entry(node.0.as_str()).or_insert(size);
+impl Sizes {
+    fn new(observation: &Observation, numbers: &Numbers<'_>) -> Sizes {
+        let size_of = |cloud: &str, flavor: &str| {
+            let view = observation.clouds.get(cloud).and_then(Observed::known)?;
+            let flavor = view.flavors.get(flavor)?;
+            Some(Size {
+                cpus: flavor.vcpus,
+                memory_mb: flavor.ram_mb,
+            })
+        };
+        let of_types = numbers.node_types.iter();
+        let of_types = of_types.map(|node_type| size_of(&node_type.cloud, &node_type.flavor));
+        let mut sizes = Sizes {
+            all: of_types.collect(),
+            by_node: numbers.table(),
+            by_server: numbers.table(),
+        };
+        for node in &numbers.nodes {
+            if let Some(Some(_)) = sizes.all.get(node.node_type) {
+                let size = |row: &mut Option<usize>| *row = Some(node.node_type);
+                sizes.by_node.change(node.id, size);
+                if let Some(server) = node.server {
+                    sizes.by_server.change(server, size);
                 }
             }
         }
+        // Servers that the state does not know yet.
+        let clouds: Vec<&str> = observation.clouds.keys().map(String::as_str).collect();
+        for listed in &numbers.servers {
+            let is_known = sizes.by_server.get(listed.id).is_some()
+                && (listed.node).is_none_or(|node| sizes.by_node.get(node).is_some());
+            if is_known || !listed.is_execute {
+                continue;
+            }
+            let cloud = clouds.get(listed.cloud).copied().unwrap_or_default();
+            let flavor = listed.server.flavor();
+            if let Some(size) = flavor.and_then(|flavor| size_of(cloud, flavor)) {
+                let place = sizes.all.len();
+                sizes.all.push(Some(size));
+                let or_this = |row: &mut Option<usize>| *row = row.or(Some(place));
+                sizes.by_server.change(listed.id, or_this);
+                if let Some(node) = listed.node {
+                    sizes.by_node.change(node, or_this);
+                }
+            }
+        }
+        sizes
     }
-    (by_node, by_server)
+
+    fn get(&self, table: &Table<Option<usize>>, id: Option<IdNumber>) -> Option<Size> {
+        let place = table.get(id?)?;
+        self.all.get(place).copied().flatten()
+    }
 }
 
 /// Returns the observation with each node cut to its flavor, and a notice for each cut.
 pub(super) fn bounded<'o>(
     observation: &'o Observation,
-    state: &State,
+    numbers: &Numbers<'_>,
 ) -> (Cow<'o, Observation>, Vec<String>) {
     let Observed::Known(collector) = &observation.pool.collector else {
         return (Cow::Borrowed(observation), Vec::new());
     };
-    let (by_node, by_server) = sizes(observation, state);
-    let size_of = |startd: &StartdView| {
-        let server = startd.instance_id.as_deref();
-        let server = server.and_then(|id| by_server.get(id));
-        let node = startd.node.as_ref();
-        let node = node.and_then(|id| by_node.get(id.0.as_str()));
-        let sender = match &startd.sender {
-            Sender::Node(node) => by_node.get(node.0.as_str()),
-            _ => None,
-        };
-        // A startd that claims to be several nodes gets the smallest size.
-        let all = [server, node, sender].into_iter().flatten();
-        all.copied().min_by_key(|size| (size.cpus, size.memory_mb))
-    };
+    let sizes = Sizes::new(observation, numbers);
     let above = |startd: &StartdView, size: Size| {
         let total = startd.total();
         total.cpus > size.cpus || total.memory_mb > size.memory_mb
     };
-    let cut: Vec<(usize, Size)> = collector
-        .startds
-        .iter()
+    let startds = collector.startds.iter().zip(&numbers.startds);
+    let cut: Vec<(usize, Size)> = startds
         .enumerate()
-        .filter_map(|(index, startd)| {
-            let size = size_of(startd).filter(|size| above(startd, *size))?;
-            Some((index, size))
+        .filter_map(|(index, (startd, says))| {
+            // A startd that claims to be several nodes gets the smallest size.
+            let all = [
+                sizes.get(&sizes.by_server, says.instance),
+                sizes.get(&sizes.by_node, says.node),
+                sizes.get(&sizes.by_node, says.sender),
+            ];
+            let all = all.into_iter().flatten();
+            let size = all.min_by_key(|size| (size.cpus, size.memory_mb))?;
+            above(startd, size).then_some((index, size))
         })
         .collect();
     if cut.is_empty() {

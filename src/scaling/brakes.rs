@@ -8,7 +8,7 @@ use super::observation::{Observation, Observed};
 use super::policy::Policy;
 use super::seconds::{Seconds, seconds};
 use super::sentence::{sentences, when};
-use super::state::{State, UnmanagedMachines};
+use super::state::{State, TickInstant, UnmanagedMachines};
 
 sentences! {
 /// A safety condition that blocks drains and deletes, with its numbers.
@@ -131,7 +131,7 @@ fn schedds(observation: &Observation, policy: &Policy, state: &State) -> Option<
 
 /// If many nodes fall silent together, the network or the collector has probably failed.
 fn vanished(policy: &Policy, state: &State, nodes: &[Node<'_>]) -> Option<Brake> {
-    let is_silent = |node: &&Node<'_>| {
+    let is_silent = |node: &Node<'_>| {
         matches!(
             node.phase,
             Phase::Silent { .. }
@@ -140,34 +140,36 @@ fn vanished(policy: &Policy, state: &State, nodes: &[Node<'_>]) -> Option<Brake>
                 | Phase::Unobserved
         )
     };
-    let heard = |node: &&Node<'_>| {
+    let heard = |node: &Node<'_>| {
         matches!(
             node.phase,
             Phase::Idle { .. } | Phase::Busy | Phase::StartFalse | Phase::Draining { .. }
         )
     };
-    // After an accepted delete, ehos itself invalidated the ads.
-    let has_ads = |node: &&Node<'_>| !node.memory.delete.invalidated;
-    let silent = nodes.iter().filter(is_silent).filter(has_ads).count() as u64;
-    let new_too = state.vanished.is_some_and(|since| {
-        nodes.iter().any(|node| {
-            let started = Some(node.memory.started).filter(|_| !node.memory.adopted);
-            match node.phase {
-                // The node should have joined since then.
-                Phase::Failed { fault: None } => {
-                    started.is_some_and(|at| at.plus(policy.boot_timeout) > since)
-                }
-                _ => is_silent(&node) && started > Some(since),
+    let new_too = |node: &Node<'_>, since: TickInstant| {
+        let started = Some(node.memory.started).filter(|_| !node.memory.adopted);
+        match node.phase {
+            // The node should have joined since then.
+            Phase::Failed { fault: None } => {
+                started.is_some_and(|at| at.plus(policy.boot_timeout) > since)
             }
-        })
-    });
-    let joined = silent + nodes.iter().filter(heard).count() as u64;
+            _ => is_silent(node) && started > Some(since),
+        }
+    };
+    let (mut silent, mut joined) = (0, 0);
+    for node in nodes {
+        // After an accepted delete, ehos itself invalidated the ads.
+        let is_silent = is_silent(node) && !node.memory.delete.invalidated;
+        silent += u64::from(is_silent);
+        joined += u64::from(is_silent || heard(node));
+    }
     #[allow(clippy::cast_precision_loss)] // Counts of nodes.
     let too_many =
         silent > policy.max_silent_count && silent as f64 > policy.max_silent_share * joined as f64;
-    too_many.then_some(Brake::NodesVanished {
+    too_many.then(|| Brake::NodesVanished {
         silent,
         joined,
-        new_too,
+        new_too: (state.vanished)
+            .is_some_and(|since| nodes.iter().any(|node| new_too(node, since))),
     })
 }

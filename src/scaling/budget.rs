@@ -132,6 +132,9 @@ impl Spending {
         now: TickInstant,
     ) {
         self.since.get_or_insert(at);
+        if self.meters.is_empty() && policy.clouds.iter().all(|cloud| cloud.prices.is_empty()) {
+            return;
+        }
         for node in nodes.iter().filter(|node| node.exists()) {
             let old = self.meters.get(&node.id);
             let Some(price) = price_of(policy, node, old) else {
@@ -370,24 +373,24 @@ fn by_cloud(
             ..CloudCost::default()
         }
     };
-    let clouds = policy.clouds.iter().enumerate().map(|(place, cloud)| {
-        let mut cost = spent_in(&cloud.name);
-        let mine = nodes.iter().filter(|node| node.place == Some(place));
-        for node in mine.filter(|node| node.exists()) {
-            let meter = spending.meters.get(&node.id);
-            let Some(price) = price_of(policy, node, meter) else {
-                cost.nodes_without_price += 1;
-                continue;
-            };
-            let age = meter.map_or(Duration::ZERO, |meter| meter.age);
-            let until_now = paid(price, age, cloud.billing_period);
-            let then = paid(price, age + ahead, cloud.billing_period);
-            cost.per_hour = cost.per_hour.plus(price);
-            cost.coming = cost.coming.plus(then.minus(until_now));
-        }
-        cost
-    });
+    let clouds = policy.clouds.iter().map(|cloud| spent_in(&cloud.name));
     let mut clouds: Vec<CloudCost> = clouds.collect();
+    for node in nodes.iter().filter(|node| node.exists()) {
+        let cost = node.place.and_then(|place| clouds.get_mut(place));
+        let (Some(cost), Some(cloud)) = (cost, node.cloud(policy)) else {
+            continue;
+        };
+        let meter = spending.meters.get(&node.id);
+        let Some(price) = price_of(policy, node, meter) else {
+            cost.nodes_without_price += 1;
+            continue;
+        };
+        let age = meter.map_or(Duration::ZERO, |meter| meter.age);
+        let until_now = paid(price, age, cloud.billing_period);
+        let then = paid(price, age + ahead, cloud.billing_period);
+        cost.per_hour = cost.per_hour.plus(price);
+        cost.coming = cost.coming.plus(then.minus(until_now));
+    }
     // What others have cost that are not configured any more was spent all the same.
     let metered = spending.meters.values().map(|meter| &meter.cloud);
     let names: BTreeSet<&CloudName> = metered

@@ -10,7 +10,7 @@ use super::node::Node;
 use super::observation::{CloudName, Observation, Observed, StartdView, Usage};
 use super::plan::NodeEntry;
 use super::policy::{CloudPolicy, Policy};
-use super::state::State;
+use super::state::{NodeType, State};
 
 /// The server of a node, as far as it is known.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -248,43 +248,58 @@ pub struct BackoffFigures {
     pub last_failure: String,
 }
 
-/// What is known of a server of this kind, which may not have been listed yet.
-pub(super) fn server(
-    observation: &Observation,
-    cloud: Option<&CloudPolicy>,
-    flavor: &str,
-    image: &str,
-) -> ServerFigures {
-    ServerFigures {
-        id: None,
-        image: image.to_owned(),
-        age_seconds: None,
-        vcpus: vcpus(observation, cloud, flavor),
-        per_hour: cloud.and_then(|cloud| cloud.price(flavor)),
-    }
+/// What is known of each server of a node type.
+pub(super) struct TypeFigures {
+    vcpus: Option<u64>,
+    per_hour: Option<Money>,
+    /// Cores that one of them has offered.
+    offered: Option<u64>,
 }
 
-/// What is known of the server of a node.
-pub(super) fn server_of(
-    observation: &Observation,
-    policy: &Policy,
-    state: &State,
-    node: &Node<'_>,
-) -> ServerFigures {
-    let node_type = node.node_type();
-    let cloud = node.cloud(policy);
-    let listed = node.server.map(|server| server.record());
-    let mut figures = server(observation, cloud, &node_type.flavor, &node_type.image);
-    figures.id = listed
-        .map(|record| record.id.clone())
-        .or_else(|| state.nodes.get(&node.id)?.server_id.clone());
-    figures.age_seconds = listed.map(|record| record.age.as_secs());
-    // Of a cloud that does not answer, and of a flavor that the configuration does not name any more, the startd knows, or
-    // what one of its kind has offered.
-    let offered = || Some(state.node_type(node_type)?.capacity.as_ref()?.total().cpus);
-    let startd = || node.startd.map(|startd| startd.total().cpus);
-    figures.vcpus = figures.vcpus.or_else(startd).or_else(offered);
-    figures
+impl TypeFigures {
+    pub(super) fn new(
+        observation: &Observation,
+        policy: &Policy,
+        state: &State,
+        node_type: &NodeType,
+    ) -> TypeFigures {
+        let cloud = policy.cloud(&node_type.cloud);
+        let capacity = state
+            .node_type(node_type)
+            .and_then(|memory| memory.capacity.as_ref());
+        TypeFigures {
+            vcpus: vcpus(observation, cloud, &node_type.flavor),
+            per_hour: cloud.and_then(|cloud| cloud.price(&node_type.flavor)),
+            offered: capacity.map(|capacity| capacity.total().cpus),
+        }
+    }
+
+    /// What is known of a server that was not listed yet.
+    pub(super) fn new_server(&self, image: &str) -> ServerFigures {
+        ServerFigures {
+            id: None,
+            image: image.to_owned(),
+            age_seconds: None,
+            vcpus: self.vcpus,
+            per_hour: self.per_hour,
+        }
+    }
+
+    /// What is known of the server of a node.
+    pub(super) fn server_of(&self, node: &Node<'_>, state: &State) -> ServerFigures {
+        let listed = node.server.map(|server| server.record());
+        // Of a cloud that does not answer, and of a flavor that the configuration does not name any more, the startd knows,
+        // or what one of its kind has offered.
+        let startd = || node.startd.map(|startd| startd.total().cpus);
+        ServerFigures {
+            id: listed
+                .map(|record| record.id.clone())
+                .or_else(|| state.nodes.get(&node.id)?.server_id.clone()),
+            age_seconds: listed.map(|record| record.age.as_secs()),
+            vcpus: self.vcpus.or_else(startd).or(self.offered),
+            ..self.new_server(&node.node_type().image)
+        }
+    }
 }
 
 /// Cores of a startd, and those of them that are claimed.
@@ -306,18 +321,19 @@ pub(super) fn startd_of(node: &Node<'_>) -> Option<StartdFigures> {
     node.startd.map(StartdFigures::of)
 }
 
-/// Cores of the whole pool, before this tick does anything: of nodes with their figures, and of other machines.
-pub(super) fn cores<'n, 'a: 'n>(
-    nodes: impl Iterator<Item = (&'n Node<'a>, &'n NodeEntry)>,
+/// Cores of the whole pool, before this tick does anything: of nodes that exist, with whether they take jobs or will, and of
+/// other machines.
+pub(super) fn cores<'n>(
+    nodes: impl Iterator<Item = (&'n NodeEntry, bool)>,
     others: &[&StartdView],
 ) -> CoreFigures {
     let mut sum = CoreFigures::default();
-    for (node, NodeEntry { server, startd, .. }) in nodes.filter(|(node, _)| node.exists()) {
+    for (NodeEntry { server, startd, .. }, alive) in nodes {
         sum.paid += server.vcpus.unwrap_or_default();
         let Some(startd) = startd else { continue };
         sum.joined += startd.cpus;
         sum.claimed += startd.claimed_cpus;
-        if node.alive() {
+        if alive {
             sum.free += startd.cpus - startd.claimed_cpus;
         }
     }
@@ -329,21 +345,19 @@ pub(super) fn cores<'n, 'a: 'n>(
     sum
 }
 
-/// Every cloud of the configuration, in its order.
-pub(super) fn clouds<'n, 'a: 'n>(
+/// Every cloud of the configuration, in its order; `types` with the numbers of their nodes that exist.
+pub(super) fn clouds<'t>(
     observation: &Observation,
     policy: &Policy,
     state: &State,
-    nodes: impl Iterator<Item = &'n Node<'a>>,
+    types: impl Iterator<Item = (&'t NodeType, u64)> + Clone,
     uncounted: &BTreeMap<CloudName, u64>,
 ) -> Vec<CloudFigures> {
-    let mut counts = vec![0; policy.clouds.len()];
-    for node in nodes.filter(|node| node.exists()) {
-        if let Some(count) = node.place.and_then(|place| counts.get_mut(place)) {
-            *count += 1;
-        }
-    }
-    let of = |(cloud, count): (&CloudPolicy, u64)| {
+    let of = |cloud: &CloudPolicy| {
+        let here = types
+            .clone()
+            .filter(|(node_type, _)| node_type.cloud == cloud.name);
+        let count: u64 = here.map(|(_, nodes)| nodes).sum();
         let view = observation
             .clouds
             .get(&cloud.name)
@@ -370,7 +384,7 @@ pub(super) fn clouds<'n, 'a: 'n>(
             retire: cloud.retire,
         }
     };
-    policy.clouds.iter().zip(counts).map(of).collect()
+    policy.clouds.iter().map(of).collect()
 }
 
 /// The configured kinds of which no more is made for a while.

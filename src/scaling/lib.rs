@@ -27,6 +27,7 @@ pub mod nearest;
 pub mod next_pass;
 pub mod node;
 pub mod node_inventory;
+mod numbers;
 mod obscure;
 pub mod observation;
 pub mod pace;

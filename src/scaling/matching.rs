@@ -4,6 +4,7 @@
 //! else the addresses that Nova lists for the server. If neither decides, two fresh startds of one node are a mismatch: ehos
 //! neither drains nor deletes the node until one of them is gone.
 
+use std::cell::OnceCell;
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::collections::hash_map::Entry;
@@ -12,14 +13,16 @@ use std::time::Duration;
 use super::action::StartdIdentity;
 use super::index::{Index, index};
 use super::node::is_fresh_within;
+use super::numbers::{IdNumber, NumberedNode, NumberedServer, NumberedStartd, Numbers, Table};
 use super::observation::{NodeId, OwnedServer, StartdView};
 use super::sender::Sender;
 use super::state::{NodeState, Tombstone};
 
 /// Which startd runs on a node's server.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Default)]
 pub enum Match<'a> {
     /// None does.
+    #[default]
     None,
     Startd(&'a StartdView),
     /// This one says so, and says something else too.
@@ -45,10 +48,16 @@ pub struct StartdFinder<'a> {
     by_node: Index<&'a str, Ads<'a>>,
     /// The update interval of startds that do not publish one.
     update_interval: Duration,
-    /// The collector names senders.
-    names_senders: bool,
+    names: SenderNames,
+}
+
+/// What the collector says of senders.
+#[derive(Debug, Clone, Copy, Default)]
+struct SenderNames {
+    /// It names them.
+    any: bool,
     /// The same, and nodes have identities of their own.
-    names_nodes: bool,
+    nodes: bool,
 }
 
 /// The startds that say one thing of themselves: nearly always one.
@@ -86,6 +95,29 @@ impl<'a> Ads<'a> {
         self.first = all.next().unwrap_or(self.first);
         self.others = all.collect();
     }
+}
+
+/// Which startd advertises something.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+enum Advertiser {
+    #[default]
+    None,
+    /// The one at this index.
+    One(u32),
+    Several,
+}
+
+/// The startds of a plan. Nearly each node is advertised by one startd; a search by names is made for the others only.
+pub(super) struct NodeStartds<'a, 'n> {
+    startds: &'a [StartdView],
+    numbered: &'n [NumberedStartd],
+    by_instance: Table<Advertiser>,
+    by_node: Table<Advertiser>,
+    /// Of startds that are the only ones of their nodes.
+    is_found: Vec<bool>,
+    update_interval: Duration,
+    finder: OnceCell<StartdFinder<'a>>,
+    names: SenderNames,
 }
 
 /// A node whose startd is searched.
@@ -146,6 +178,134 @@ impl Wanted<'_> {
     }
 }
 
+impl SenderNames {
+    fn of(startds: &[StartdView]) -> SenderNames {
+        let mut names = SenderNames::default();
+        for startd in startds {
+            names.any |= startd.sender != Sender::Unknown;
+            names.nodes |= matches!(startd.sender, Sender::Node(_));
+        }
+        names
+    }
+
+    /// Whether only ads with the node's own identity are its: the collector has shown one of this node, or its token has one
+    /// and the collector shows those of others. Where it maps all identities to one, it shows none.
+    fn needs_own_identity(self, memory: &NodeState, server: Option<&OwnedServer>) -> bool {
+        let given = server.is_some_and(OwnedServer::has_own_identity);
+        memory.join.identified || (given && self.nodes)
+    }
+}
+
+impl Advertiser {
+    fn add(&mut self, index: u32) {
+        *self = match self {
+            Advertiser::None => Advertiser::One(index),
+            Advertiser::One(_) | Advertiser::Several => Advertiser::Several,
+        };
+    }
+}
+
+impl<'a, 'n> NodeStartds<'a, 'n> {
+    pub(super) fn new(
+        startds: &'a [StartdView],
+        numbers: &'n Numbers<'_>,
+        update_interval: Duration,
+    ) -> NodeStartds<'a, 'n> {
+        let (mut by_instance, mut by_node) = (numbers.table(), numbers.table());
+        for (index, says) in (0..).zip(&numbers.startds) {
+            let add = |advertiser: &mut Advertiser| advertiser.add(index);
+            says.instance
+                .into_iter()
+                .for_each(|id| by_instance.change(id, add));
+            says.node.into_iter().for_each(|id| by_node.change(id, add));
+        }
+        NodeStartds {
+            startds,
+            numbered: &numbers.startds,
+            by_instance,
+            by_node,
+            is_found: vec![false; startds.len()],
+            update_interval,
+            finder: OnceCell::new(),
+            names: SenderNames::of(startds),
+        }
+    }
+
+    /// The startd of a node, and fresh startds that say that they are this node, and are not: [`StartdFinder::find`].
+    pub(super) fn find(
+        &mut self,
+        node: &NumberedNode,
+        server: Option<&NumberedServer<'_>>,
+        (id, memory): (&NodeId, &NodeState),
+    ) -> (Match<'a>, Vec<&'a StartdView>) {
+        let named = server.and_then(|server| server.node).unwrap_or(node.id);
+        // A node that is identified by its UUID shares its node id with another: the id does not distinguish them.
+        let unique = Some(named).filter(|named| *named == node.id);
+        let by_instance = node.server.map(|server| self.by_instance.get(server));
+        let by_node = unique.map(|id| self.by_node.get(id));
+        let server = server.map(|server| server.server);
+        let only = match (by_instance.unwrap_or_default(), by_node.unwrap_or_default()) {
+            (Advertiser::None, Advertiser::None) => return (Match::None, Vec::new()),
+            (Advertiser::One(one), Advertiser::One(other)) if one == other => Some(one),
+            (Advertiser::One(one), Advertiser::None) | (Advertiser::None, Advertiser::One(one)) => {
+                Some(one)
+            }
+            _ => None,
+        };
+        if let Some(index) = only.map(|index| index as usize)
+            && let (Some(startd), Some(says)) = (self.startds.get(index), self.numbered.get(index))
+            && self.may_send(startd, says.sender == Some(named), memory, server)
+        {
+            let same = |says: Option<IdNumber>, is: Option<IdNumber>| {
+                says.is_none() || is.is_none() || says == is
+            };
+            if let Some(found) = self.is_found.get_mut(index) {
+                *found = true;
+            }
+            let is_meant =
+                same(says.instance, node.server) && (says.node.is_none() || says.node == Some(named));
+            return match is_meant {
+                true => (Match::Startd(startd), Vec::new()),
+                false => (Match::Contradiction(startd), Vec::new()),
+            };
+        }
+        let by_names = || StartdFinder::new(self.startds, self.update_interval);
+        self.finder.get_or_init(by_names).find(id, memory, server)
+    }
+
+    /// A collector that names no sender does not discredit every ad; `own`: the sender is the node itself.
+    fn may_send(
+        &self,
+        startd: &StartdView,
+        own: bool,
+        memory: &NodeState,
+        server: Option<&OwnedServer>,
+    ) -> bool {
+        !self.names.any
+            || match startd.sender {
+                Sender::Node(_) => own,
+                Sender::Unknown | Sender::AnyNode => !self.needs_own_identity(memory, server),
+                Sender::Other => true,
+            }
+    }
+
+    /// See [`StartdFinder`].
+    pub(super) fn needs_own_identity(
+        &self,
+        memory: &NodeState,
+        server: Option<&OwnedServer>,
+    ) -> bool {
+        self.names.needs_own_identity(memory, server)
+    }
+
+    /// The startds that are no node's, as far as that is known without a look at their names.
+    pub(super) fn others(&self) -> impl Iterator<Item = &'a StartdView> {
+        let startds = self.startds.iter().zip(&self.is_found);
+        let others = startds.filter(|(_, is_found)| !**is_found);
+        others.map(|(startd, _)| startd)
+    }
+}
+
 /// The host in a daemon's address (`<10.0.0.1:9618?addrs=…>`).
 pub fn host_of(address: &str) -> Option<&str> {
     let inner = address.strip_prefix('<')?.strip_suffix('>')?;
@@ -173,12 +333,9 @@ impl<'a> StartdFinder<'a> {
             by_instance: index(startds.len()),
             by_node: index(startds.len()),
             update_interval,
-            names_senders: false,
-            names_nodes: false,
+            names: SenderNames::of(startds),
         };
         for startd in startds {
-            finder.names_senders |= startd.sender != Sender::Unknown;
-            finder.names_nodes |= matches!(startd.sender, Sender::Node(_));
             if let Some(id) = startd.instance_id.as_deref() {
                 Ads::add(&mut finder.by_instance, id, startd);
             }
@@ -258,15 +415,8 @@ impl<'a> StartdFinder<'a> {
         }
     }
 
-    /// Whether only ads with the node's own identity are its: the collector has shown one of this node, or its token has one
-    /// and the collector shows those of others. Where it maps all identities to one, it shows none.
-    pub(super) fn needs_own_identity(
-        &self,
-        memory: &NodeState,
-        server: Option<&OwnedServer>,
-    ) -> bool {
-        let given = server.is_some_and(OwnedServer::has_own_identity);
-        memory.join.identified || (given && self.names_nodes)
+    fn needs_own_identity(&self, memory: &NodeState, server: Option<&OwnedServer>) -> bool {
+        self.names.needs_own_identity(memory, server)
     }
 
     fn is_fresh(&self, startd: &StartdView) -> bool {
@@ -275,7 +425,7 @@ impl<'a> StartdFinder<'a> {
 
     /// A collector that names no sender (of another version or configuration) does not discredit every ad.
     fn may_send(&self, wanted: &Wanted<'_>, startd: &StartdView) -> bool {
-        !self.names_senders || wanted.may_send(startd)
+        !self.names.any || wanted.may_send(startd)
     }
 
     /// The startds that advertise the UUID of this node, and those that advertise its node id.

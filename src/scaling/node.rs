@@ -27,7 +27,7 @@ use super::observation::{
 use super::policy::{CloudPolicy, Policy};
 use super::state::{Expiry, NodeState, NodeType, Shared};
 
-pub(crate) use facts::Facts;
+pub(crate) use facts::{Facts, TypeFacts};
 
 /// What `DrainReason` begins with when the drain is this pool's ehos's.
 pub fn drain_mark(cluster: &str) -> String {
@@ -162,10 +162,15 @@ pub enum JobLeft {
     None,
 }
 
+/// The number of a node type among those of all nodes, in the order of the nodes.
+pub type NodeTypeNumber = usize;
+
 /// A node with all that is known of it.
 #[derive(Debug)]
 pub struct Node<'a> {
     pub id: NodeId,
+    /// The number of its type.
+    pub type_number: NodeTypeNumber,
     /// What is remembered of it, with what this observation shows.
     pub memory: Shared<NodeState>,
     /// Its server, when its cloud lists it.
@@ -176,6 +181,8 @@ pub struct Node<'a> {
     pub contested: Option<&'a StartdView>,
     /// Its ads come from its own identity alone.
     pub own_identity: bool,
+    /// Its claims, by a fresh ad.
+    pub claims: u64,
     /// Its cloud answered.
     pub cloud_known: bool,
     /// For how long no change of its claims has been seen: no slot has been as it is for longer.

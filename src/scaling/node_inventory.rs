@@ -7,16 +7,17 @@ mod learning;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::index::Names;
-use super::matching::{Match, StaleAdFinder, StartdFinder, by_what_it_says};
-use super::node::{Facts, Node, is_fresh};
+use super::matching::{Match, NodeStartds, StaleAdFinder, by_what_it_says};
+use super::node::{Facts, Node, TypeFacts, is_fresh};
+use super::numbers::Numbers;
 use super::obscure::{hides_builder, obscured};
 use super::observation::{CloudName, NodeId, Observation, Observed, OwnedServer, Role, StartdView};
 use super::policy::Policy;
 use super::sender::Sender;
-use super::state::{BuilderState, NodeState, State, UnmanagedMachines};
+use super::state::{BuilderState, NodeState, NodeType, State, UnmanagedMachines};
 use super::stranded::learn_jobless;
 pub(crate) use adopting::Listed;
-use adopting::{Carriers, carriers, servers_by_node};
+use adopting::{AllHolders, servers_of_nodes};
 use departing::{forget_departed, set_aside_removed_clouds};
 use learning::learn;
 
@@ -25,6 +26,8 @@ use learning::learn;
 pub struct NodeInventory<'a> {
     /// In the order of their ids, which is that of their making.
     pub nodes: Vec<Node<'a>>,
+    /// The types of all nodes, by number.
+    pub node_types: Vec<NodeType>,
     /// Fresh startds of other machines in the pool: their free slots serve demand, and nothing is ever done to them.
     pub others: Vec<&'a StartdView>,
     /// Ads of nodes whose servers are gone.
@@ -42,6 +45,7 @@ pub struct NodeInventory<'a> {
 }
 
 /// The server and the startd of a node of the state.
+#[derive(Default)]
 struct Sight<'a> {
     server: Option<&'a OwnedServer>,
     found: Match<'a>,
@@ -57,56 +61,72 @@ pub struct Builder<'a> {
 }
 
 /// Joins servers, startds and state, and updates `state`.
-pub fn survey<'a>(
+pub(crate) fn survey<'a>(
     observation: &'a Observation,
     policy: &Policy,
     state: &mut State,
+    mut numbers: Numbers<'a>,
 ) -> NodeInventory<'a> {
     learn_jobless(observation, policy, state);
     forget_departed(observation, state);
-    set_aside_removed_clouds(observation, state);
-    let carriers = carriers(observation);
-    let (servers, adopted) = servers_by_node(observation, state, &carriers);
+    set_aside_removed_clouds(observation, state, &mut numbers);
+    let holders = AllHolders::new(observation, state, &numbers);
+    let (servers, adopted) = servers_of_nodes(observation, state, &mut numbers, &holders);
     let obscured = obscured(observation, policy, state, &servers);
-    let builders = builders(observation, state, &carriers);
+    let several_carry = |node: &NodeId| {
+        let number = numbers.id(&node.0);
+        number.is_some_and(|number| holders.several_carry(number))
+    };
+    let builders = builders(observation, state, several_carry);
+    let is_known = |cloud: &CloudName| {
+        let view = observation.clouds.get(cloud);
+        view.is_some_and(Observed::is_known)
+    };
+    let types = numbers.node_types.iter();
+    let types: Vec<TypeFacts<'_>> = types
+        .map(|node_type| TypeFacts::new(node_type, policy, is_known(&node_type.cloud)))
+        .collect();
     let collector = observation.pool.collector.known();
     let startds: &'a [StartdView] = collector.map_or(&[], |collector| collector.startds.as_slice());
-    let finder = StartdFinder::new(startds, policy.update_interval);
+    let mut node_startds = NodeStartds::new(startds, &numbers, policy.update_interval);
     let mut impostors = Vec::new();
-    let sight = |id: &NodeId, memory: &NodeState| {
-        let server = servers.get(id.0.as_str()).copied();
-        let (found, others) = finder.find(id, memory, server);
+    let sight = |place: usize, id: &NodeId, memory: &NodeState| {
+        let Some(node) = numbers.nodes.get(place) else {
+            return Sight::default();
+        };
+        let server = servers.get(place).copied().flatten();
+        let (found, others) = node_startds.find(node, server.as_ref(), (id, memory));
         impostors.extend(others.into_iter().map(|startd| (id.clone(), startd)));
+        let server = server.map(|server| server.server);
         Sight { server, found }
     };
     state.forget_failures(policy);
     state.forget_zones(policy);
     state.forget_kinds(policy);
-    let sights = learn(observation, policy, state, &obscured, sight);
+    let of_types = (types.as_slice(), numbers.nodes.as_slice());
+    let sights = learn(observation, policy, state, &obscured, of_types, sight);
     add_impostors(&mut impostors, startds, policy);
 
-    let nodes = state
-        .nodes
-        .iter()
-        .zip(&sights)
-        .map(|((id, memory), sight)| {
-            let cloud = observation.clouds.get(&memory.node_type.cloud);
-            let known = cloud.is_some_and(Observed::is_known) && !obscured.nodes.contains_key(id);
-            let Sight { server, found } = *sight;
-            let facts = Facts {
-                id,
-                observation,
-                policy,
-                state,
-                memory,
-                server,
-                found,
-                cloud_known: known,
-            };
-            facts.node(finder.needs_own_identity(memory, server))
-        });
+    let nodes = state.nodes.iter().zip(&sights).zip(&numbers.nodes);
+    let nodes = nodes.filter_map(|(((id, memory), sight), numbered)| {
+        let Sight { server, found } = *sight;
+        let node_type = types.get(numbered.node_type)?;
+        let facts = Facts {
+            id,
+            observation,
+            policy,
+            state,
+            memory,
+            server,
+            found,
+            cloud_known: node_type.cloud_known && !obscured.nodes.contains_key(id),
+        };
+        let own_identity = node_startds.needs_own_identity(memory, server);
+        Some(facts.node(numbered.node_type, node_type, own_identity))
+    });
     let mut survey = NodeInventory {
         nodes: nodes.collect(),
+        node_types: Vec::new(),
         others: Vec::new(),
         stale_ads: Vec::new(),
         adopted,
@@ -115,7 +135,8 @@ pub fn survey<'a>(
         uncounted: obscured.uncounted,
         impostors,
     };
-    survey.sort_out(startds, &sights, policy, state);
+    survey.sort_out(startds, &node_startds, &sights, policy, state);
+    survey.node_types = numbers.node_types.into_list();
     // An ad that cannot be read may be of such a machine, too.
     if collector.is_some_and(|collector| !collector.unreadable.is_empty()) {
         state.unmanaged = UnmanagedMachines::Seen;
@@ -128,6 +149,7 @@ impl<'a> NodeInventory<'a> {
     fn sort_out(
         &mut self,
         startds: &'a [StartdView],
+        node_startds: &NodeStartds<'a, '_>,
         sights: &[Sight<'a>],
         policy: &Policy,
         state: &mut State,
@@ -137,10 +159,20 @@ impl<'a> NodeInventory<'a> {
             let here = startds.iter().filter(|startd| builder.is_at(startd));
             builder.startd = here.max_by_key(|startd| startd.claims());
         }
+        let others: Vec<&'a StartdView> = node_startds.others().collect();
+        let names: Names<'_> = others
+            .iter()
+            .map(|startd| startd.machine.as_str())
+            .collect();
+        // Names of those that are called like a node's.
         let nodes = sights.iter().filter_map(|sight| sight.found.startd());
-        let nodes: Names<'_> = nodes.map(|startd| startd.machine.as_str()).collect();
+        let nodes = nodes.map(|startd| startd.machine.as_str());
+        let nodes: Names<'_> = match names.is_empty() {
+            true => Names::default(),
+            false => nodes.filter(|name| names.contains(name)).collect(),
+        };
         let departed = StaleAdFinder::new(&state.departed);
-        for startd in startds {
+        for startd in others {
             let mut impostors = self.impostors.iter();
             if nodes.contains(startd.machine.as_str())
                 || impostors.any(|(_, other)| std::ptr::eq(*other, startd))
@@ -201,7 +233,7 @@ fn add_impostors<'a>(
 fn builders<'a>(
     observation: &'a Observation,
     state: &mut State,
-    carriers: &Carriers<'_>,
+    several_carry: impl Fn(&NodeId) -> bool,
 ) -> Vec<Builder<'a>> {
     let now = state.now;
     // Two entries of the configuration may be one project: a server is the first's that lists it.
@@ -240,10 +272,7 @@ fn builders<'a>(
             .or_insert_with(|| BuilderState {
                 cloud: builder.cloud.clone(),
                 unsigned: !builder.server.is_signed()
-                    || builder
-                        .server
-                        .node()
-                        .is_none_or(|node| carriers.several_have(&node.0)),
+                    || builder.server.node().is_none_or(&several_carry),
                 expired: None,
                 delete_intended: None,
                 delete_accepted: None,

@@ -57,18 +57,20 @@ pub(super) fn obscured(
     listed: &Listed<'_>,
 ) -> Obscured {
     let mut found = Obscured::default();
+    let unlisted = || {
+        let nodes = state.nodes.iter().zip(listed);
+        let unlisted = nodes.filter(|(_, server)| server.is_none());
+        unlisted.map(|(node, _)| node)
+    };
     // Two entries of the configuration may be one project.
     let mut seen: BTreeSet<&str> = BTreeSet::new();
     for (cloud, view) in &observation.clouds {
         let obscure = view.known().map_or(&[][..], |view| &view.obscure);
         let mut unidentified = 0_u64;
         for server in obscure {
-            let mut nodes = state.nodes.iter();
-            let node = nodes.find(|(id, memory)| {
-                !listed.contains_key(id.0.as_str())
-                    && !found.nodes.contains_key(*id)
-                    && is_of(server, id, memory)
-            });
+            let mut nodes = unlisted();
+            let node = nodes
+                .find(|(id, memory)| !found.nodes.contains_key(*id) && is_of(server, id, memory));
             if let Some((id, _)) = node {
                 found.nodes.insert(id.clone(), server.id.clone());
                 continue;
@@ -88,11 +90,8 @@ pub(super) fn obscured(
         if !found.hide.contains(cloud) {
             continue;
         }
-        for (id, memory) in &state.nodes {
-            if memory.node_type.cloud == *cloud
-                && memory.listed
-                && !listed.contains_key(id.0.as_str())
-            {
+        for (id, memory) in unlisted() {
+            if memory.node_type.cloud == *cloud && memory.listed {
                 // One of those without an id may be this one's, which counts already.
                 if !found.nodes.contains_key(id) {
                     unidentified = unidentified.saturating_sub(1);

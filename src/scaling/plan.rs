@@ -51,6 +51,7 @@ use super::maintenance::{KeptNodes, PauseEntry, Requests};
 use super::names::{ActionName, PhaseName};
 use super::node::{Node, Phase};
 use super::node_inventory::survey;
+use super::numbers::Numbers;
 use super::observation::{CloudName, JobCounts, NodeId, Observation, Observed, Resources};
 use super::policy::Policy;
 use super::reason::Reason;
@@ -393,10 +394,11 @@ impl Plan {
 pub fn plan(observation: &Observation, policy: &Policy, state: &State) -> Plan {
     let (policy, window) = policy.effective_at(observation.at);
     let policy = &*policy;
-    let (observation, cut) = amounts::bounded(observation, state);
+    let numbers = Numbers::new(observation, state);
+    let (observation, cut) = amounts::bounded(observation, &numbers);
     let observation = &*observation;
     let mut next = state.at(observation.at);
-    let survey = survey(observation, policy, &mut next);
+    let survey = survey(observation, policy, &mut next, numbers);
     let mut brakes = brakes(observation, policy, &next, &survey);
     let standby = standby(&observation.pool, policy);
     if standby.is_some() {
@@ -405,7 +407,7 @@ pub fn plan(observation: &Observation, policy: &Policy, state: &State) -> Plan {
     }
     let stranded = stranded(observation, policy, &next, &survey);
     let costs = budget::count(observation.at, policy, &mut next, &survey.nodes, state.now);
-    let mut planner = Planner::new(observation, policy, state, next, survey, brakes, costs);
+    let mut planner = Planner::new(observation, policy, state, next, &survey, brakes, costs);
     planner.notices.extend(cut);
     planner.standby = standby;
     planner.next.vanished = match planner.many_vanished() {

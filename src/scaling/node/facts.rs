@@ -3,13 +3,13 @@
 use std::time::Duration;
 
 use super::{
-    JobLeft, JobListed, Node, Phase, after_mark, hidden, is_fresh, lists_job, mature_collector,
-    node_listed,
+    JobLeft, JobListed, Node, NodeTypeNumber, Phase, after_mark, hidden, is_fresh, lists_job,
+    mature_collector, node_listed,
 };
 use crate::matching::Match;
 use crate::observation::{NodeId, Observation, OwnedServer, ServerStatus, StartdView};
 use crate::pace::MINUTE;
-use crate::policy::Policy;
+use crate::policy::{CloudPolicy, Policy};
 use crate::state::{NodeState, NodeType, Shared, State};
 
 /// The time for a server to show up in Nova's list once its create was answered.
@@ -30,15 +30,52 @@ pub(crate) struct Facts<'a, 's> {
     pub(crate) cloud_known: bool,
 }
 
-impl<'a> Facts<'a, '_> {
-    /// The node; `own_identity`: its ads come from its own identity alone.
-    pub(crate) fn node(&self, own_identity: bool) -> Node<'a> {
-        let (memory, policy, now) = (self.memory, self.policy, self.state.now);
-        let NodeType { cloud, image, .. } = &memory.node_type;
+/// What the policy and the observation say of a node type.
+pub(crate) struct TypeFacts<'p> {
+    pub(crate) node_type: &'p NodeType,
+    /// Its cloud has answered.
+    pub(crate) cloud_known: bool,
+    /// The place of its cloud in the policy.
+    place: Option<usize>,
+    cloud: Option<&'p CloudPolicy>,
+    pub(crate) max_lifetime: Option<Duration>,
+    /// It names another image than the configured one.
+    other_image: bool,
+}
+
+impl<'p> TypeFacts<'p> {
+    pub(crate) fn new(
+        node_type: &'p NodeType,
+        policy: &'p Policy,
+        cloud_known: bool,
+    ) -> TypeFacts<'p> {
+        let NodeType { cloud, image, .. } = node_type;
         let place = policy.clouds.iter().position(|one| one.name == *cloud);
         let configured = place.and_then(|place| policy.clouds.get(place));
+        TypeFacts {
+            node_type,
+            cloud_known,
+            place,
+            cloud: configured,
+            max_lifetime: policy.max_lifetime(cloud),
+            other_image: !image.is_empty()
+                && configured.is_some_and(|configured| configured.image != *image),
+        }
+    }
+}
+
+impl<'a> Facts<'a, '_> {
+    /// The node; `own_identity`: its ads come from its own identity alone.
+    pub(crate) fn node(
+        &self,
+        type_number: NodeTypeNumber,
+        node_type: &TypeFacts<'_>,
+        own_identity: bool,
+    ) -> Node<'a> {
+        let (memory, policy, now) = (self.memory, self.policy, self.state.now);
         Node {
             id: self.id.clone(),
+            type_number,
             memory: memory.clone(),
             server: self.server,
             startd: self.found.startd(),
@@ -47,13 +84,13 @@ impl<'a> Facts<'a, '_> {
                 _ => None,
             },
             own_identity,
+            claims: self.fresh_startd().map_or(0, StartdView::claims),
             cloud_known: self.cloud_known,
             unchanged_for: self.unchanged_for(),
-            expiry: memory.age.expiry(policy, cloud, now),
-            place,
-            other_image: !image.is_empty()
-                && configured.is_some_and(|configured| configured.image != *image),
-            cloud_retires: configured.is_some_and(|configured| configured.retire),
+            expiry: memory.age.expiry(policy, node_type.max_lifetime, now),
+            place: node_type.place,
+            other_image: node_type.other_image,
+            cloud_retires: node_type.cloud.is_some_and(|cloud| cloud.retire),
             requests: self.state.requests_of(memory, self.observation.at),
             phase: self.phase(),
         }

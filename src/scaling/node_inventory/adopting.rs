@@ -5,84 +5,101 @@
 //! first central manager. Then it waits for `lost_job_timeout`.
 
 use std::collections::BTreeSet;
-use std::collections::hash_map::Entry;
 
-use crate::index::{Index, Names, index};
+use crate::index::{Index, Names};
+use crate::numbers::{IdNumber, NumberedServer, Numbers, Table};
 use crate::observation::{
-    CloudName, METADATA_FLAVOR, METADATA_IMAGE, NodeId, Observation, Observed, OwnedServer, Role,
+    CloudName, METADATA_FLAVOR, METADATA_IMAGE, NodeId, Observation, Observed, OwnedServer,
 };
 use crate::state::{Claims, Join, NodeState, NodeType, State, Tombstone};
 
-/// The listed execute servers, by the ids of their nodes.
-pub(crate) type Listed<'a> = Index<&'a str, &'a OwnedServer>;
+/// The listed execute server of each node of the state, in its order.
+pub(crate) type Listed<'a> = Vec<Option<NumberedServer<'a>>>;
 
-/// Node ids in the metadata of servers: whose signature was copied, only the state knows.
-pub(super) struct Carriers<'a>(Index<&'a str, (&'a str, bool)>);
-
-impl Carriers<'_> {
-    /// Whether several servers carry it.
-    pub(super) fn several_have(&self, node: &str) -> bool {
-        self.0.get(node).is_some_and(|(_, several)| *several)
-    }
-
-    /// Whether no server but this one carries it.
-    fn only_has(&self, node: &str, server: &str) -> bool {
-        let of_it = |(first, several): &(&str, bool)| !several && *first == server;
-        self.0.get(node).is_none_or(of_it)
-    }
+/// What has an id.
+#[derive(Clone, Copy, Default)]
+struct Holders {
+    /// The cloud that lists an execute server with this UUID.
+    listing: Option<usize>,
+    /// Another cloud lists that server as well, or the state knows the server of another cloud.
+    is_listed_twice: bool,
+    /// The UUID of the first server that carries this node id in its metadata: whose signature was copied, only the state
+    /// knows.
+    carrier: Option<IdNumber>,
+    several_carry: bool,
+    /// The place of the node of the state.
+    node: Option<usize>,
+    is_departed: bool,
 }
 
-/// The servers that carry each node id.
-pub(super) fn carriers(observation: &Observation) -> Carriers<'_> {
-    let views = observation.clouds.values().filter_map(Observed::known);
-    let mut carriers: Index<&str, (&str, bool)> =
-        index(views.clone().map(|view| view.servers.len()).sum());
-    for server in views.flat_map(|view| &view.servers) {
-        let Some(node) = server.node() else { continue };
-        // Two entries of the configuration may be one project.
-        let (first, several) = carriers.entry(&node.0).or_insert((server.id(), false));
-        *several |= *first != server.id();
-    }
-    Carriers(carriers)
-}
+/// What has each id.
+pub(super) struct AllHolders(Table<Holders>);
 
-/// The cloud that lists a server.
-struct Listing<'a> {
-    cloud: &'a CloudName,
-    /// No other cloud lists it, and the state knows it of none.
-    alone: bool,
-}
-
-/// The execute servers by UUID, and the nodes of the state by id.
-fn listings<'a, 's>(
-    observation: &'a Observation,
-    state: &'s State,
-) -> (Index<&'a str, Listing<'a>>, Index<&'s str, &'s NodeState>) {
-    let mut listings: Index<&'a str, Listing<'a>> = index(state.nodes.len());
-    let mut nodes = index(state.nodes.len());
-    for (cloud, server) in execute_servers(observation) {
-        match listings.entry(server.id()) {
-            Entry::Occupied(mut listing) => listing.get_mut().alone = false,
-            Entry::Vacant(entry) => {
-                entry.insert(Listing { cloud, alone: true });
+impl AllHolders {
+    pub(super) fn new(
+        observation: &Observation,
+        state: &State,
+        numbers: &Numbers<'_>,
+    ) -> AllHolders {
+        let mut all: Table<Holders> = numbers.table();
+        for listed in &numbers.servers {
+            if let Some(node) = listed.node {
+                // Two entries of the configuration may be one project.
+                all.change(node, |row| {
+                    let first = *row.carrier.get_or_insert(listed.id);
+                    row.several_carry |= first != listed.id;
+                });
+            }
+            if listed.is_execute {
+                all.change(listed.id, |row| {
+                    row.is_listed_twice |= row.listing.is_some();
+                    row.listing.get_or_insert(listed.cloud);
+                });
             }
         }
-    }
-    for (id, memory) in &state.nodes {
-        nodes.insert(id.0.as_str(), &**memory);
-        let server_id = memory.server_id.as_deref();
-        if let Some(listing) = server_id.and_then(|id| listings.get_mut(id)) {
-            listing.alone &= *listing.cloud == memory.node_type.cloud;
+        let place_of = |cloud: &CloudName| observation.clouds.keys().position(|one| one == cloud);
+        let types = numbers.node_types.iter();
+        let clouds: Vec<Option<usize>> =
+            types.map(|node_type| place_of(&node_type.cloud)).collect();
+        for (place, node) in numbers.nodes.iter().enumerate() {
+            all.change(node.id, |row| row.node = Some(place));
+            if let Some(server) = node.server {
+                let cloud = clouds.get(node.node_type).copied().flatten();
+                all.change(server, |row| {
+                    row.is_listed_twice |= row.listing.is_some() && row.listing != cloud;
+                });
+            }
         }
+        for id in state.departed.keys().filter_map(|id| numbers.id(&id.0)) {
+            all.change(id, |row| row.is_departed = true);
+        }
+        AllHolders(all)
     }
-    (listings, nodes)
-}
 
-fn execute_servers(observation: &Observation) -> impl Iterator<Item = (&CloudName, &OwnedServer)> {
-    let views = observation.clouds.iter();
-    let views = views.filter_map(|(cloud, view)| Some((cloud, view.known()?)));
-    let servers = views.flat_map(|(cloud, view)| view.servers.iter().map(move |one| (cloud, one)));
-    servers.filter(|(_, server)| server.role() == Role::Execute)
+    /// Whether several servers carry this node id.
+    pub(super) fn several_carry(&self, node: IdNumber) -> bool {
+        self.0.get(node).several_carry
+    }
+
+    /// Whether the state knows a server by node id, UUID and cloud, as the only one with either id: the place of its node.
+    fn place_of(&self, server: &NumberedServer<'_>, numbers: &Numbers<'_>) -> Option<usize> {
+        let own = server.node.unwrap_or(server.id);
+        let (named, listed) = (self.0.get(own), self.0.get(server.id));
+        let alone = |holders: &Holders| {
+            !holders.several_carry && holders.carrier.is_none_or(|id| id == server.id)
+        };
+        let place = named.node?;
+        let knows_server = numbers.nodes.get(place)?.server == Some(server.id);
+        // Neither id is the other's of another server.
+        let is_apart = || alone(&listed) && named.listing.is_none() && listed.node.is_none();
+        let is_known = knows_server
+            && listed.listing == Some(server.cloud)
+            && !listed.is_listed_twice
+            && alone(&named)
+            && (own == server.id || is_apart())
+            && !named.is_departed;
+        is_known.then_some(place)
+    }
 }
 
 /// The node id of a server: that of its metadata, or else its UUID.
@@ -90,68 +107,49 @@ fn own_id(server: &OwnedServer) -> &str {
     server.node().map_or(server.id(), |node| node.0.as_str())
 }
 
-/// The listed execute servers by node; those without a memory are adopted.
-pub(super) fn servers_by_node<'a>(
+/// The listed execute servers of the nodes; those without a memory are adopted.
+pub(super) fn servers_of_nodes<'a>(
     observation: &'a Observation,
     state: &mut State,
-    carriers: &Carriers<'a>,
+    numbers: &mut Numbers<'a>,
+    holders: &AllHolders,
 ) -> (Listed<'a>, Vec<NodeId>) {
-    let (mut by_node, others) = known_servers(observation, state, carriers);
-    if others.is_empty() {
-        return (by_node, Vec::new());
-    }
-    let adopted = assign(others, &mut by_node, observation, state, carriers);
-    (by_node, adopted)
-}
-
-/// Servers with their clouds.
-type Servers<'a> = Vec<(&'a CloudName, &'a OwnedServer)>;
-
-/// The servers that the state knows by node id, UUID and cloud, as the only ones with either id; and all others.
-fn known_servers<'a>(
-    observation: &'a Observation,
-    state: &State,
-    carriers: &Carriers<'a>,
-) -> (Listed<'a>, Servers<'a>) {
-    let (listings, nodes) = listings(observation, state);
-    let departed: Names<'_> = state.departed.keys().map(|id| id.0.as_str()).collect();
-    let mut by_node = index(state.nodes.len());
+    let mut listed: Listed<'a> = vec![None; numbers.nodes.len()];
     let mut others = Vec::new();
-    for (cloud, server) in execute_servers(observation) {
-        let (own, uuid) = (own_id(server), server.id());
-        let is_it = |memory: &&NodeState| {
-            memory.server_id.as_deref() == Some(uuid) && memory.node_type.cloud == *cloud
-        };
-        let is_known = listings.get(uuid).is_some_and(|listing| listing.alone)
-            && nodes.get(own).is_some_and(is_it)
-            && carriers.only_has(own, uuid)
-            // Neither id is the other's of another server.
-            && (own == uuid
-                || carriers.only_has(uuid, uuid)
-                    && !listings.contains_key(own)
-                    && !nodes.contains_key(uuid))
-            && !departed.contains(own);
-        if is_known {
-            by_node.insert(own, server);
-        } else {
-            others.push((cloud, server));
+    for server in numbers.servers.iter().filter(|server| server.is_execute) {
+        let place = holders.place_of(server, numbers);
+        match place.and_then(|place| listed.get_mut(place)) {
+            Some(entry) => *entry = Some(*server),
+            None => others.push(*server),
         }
     }
-    (by_node, others)
+    if others.is_empty() {
+        return (listed, Vec::new());
+    }
+    let known = listed.iter().flatten();
+    let mut by_node: ByNode<'a> = known.map(|one| (own_id(one.server), *one)).collect();
+    let adopted = assign(others, &mut by_node, observation, state, holders);
+    numbers.renumber(state);
+    let nodes = state.nodes.keys();
+    let listed = nodes.map(|id| by_node.get(id.0.as_str()).copied());
+    (listed.collect(), adopted)
 }
+
+/// Servers by the ids of their nodes.
+type ByNode<'a> = Index<&'a str, NumberedServer<'a>>;
 
 /// Assigns servers that the state does not know, or does not know alone. The ids of those that were adopted.
 fn assign<'a>(
-    mut servers: Servers<'a>,
-    by_node: &mut Listed<'a>,
+    mut servers: Vec<NumberedServer<'a>>,
+    by_node: &mut ByNode<'a>,
     observation: &Observation,
     state: &mut State,
-    carriers: &Carriers<'_>,
+    holders: &AllHolders,
 ) -> Vec<NodeId> {
     let mut adopted = Vec::new();
     // Servers and the clouds that they are known to be of.
     let mut clouds_of: BTreeSet<(String, CloudName)> = BTreeSet::new();
-    let uuids: Names<'_> = servers.iter().map(|(_, server)| server.id()).collect();
+    let uuids: Names<'_> = servers.iter().map(|listed| listed.server.id()).collect();
     for memory in state.nodes.values() {
         if let Some(server_id) = &memory.server_id
             && uuids.contains(server_id.as_str())
@@ -161,8 +159,13 @@ fn assign<'a>(
     }
     // Not the order of the list: which of two with one node id keeps it must not depend on that.
     // One with a signature comes before one that has copied its node id.
-    servers.sort_by_key(|(cloud, server)| (*cloud, !server.is_signed(), server.id()));
-    for (cloud, server) in servers {
+    servers.sort_by_key(|listed| (listed.cloud, !listed.server.is_signed(), listed.server.id()));
+    let clouds: Vec<&CloudName> = observation.clouds.keys().collect();
+    for listed in servers {
+        let server = listed.server;
+        let Some(cloud) = clouds.get(listed.cloud).copied() else {
+            continue;
+        };
         let own = NodeId(own_id(server).to_owned());
         // Two entries of the configuration may be one project: a server is of the one that made it, or the first.
         let known = |cloud: &CloudName| {
@@ -194,7 +197,8 @@ fn assign<'a>(
                 })
         };
         // Without a signature it is none that is waited for or that has gone, but for its UUID.
-        let signed = server.is_signed() && !carriers.several_have(&own.0);
+        let is_carried_twice = holders.several_carry(listed.node.unwrap_or(listed.id));
+        let signed = server.is_signed() && !is_carried_twice;
         let foreign = !signed && !is_known(state, &own, server.id());
         let copy = taken(&own) || (foreign && is_remembered(state, &own));
         let is_own = is_known(state, &own, server.id()) || (signed && (!copy || own == by_uuid));
@@ -218,7 +222,7 @@ fn assign<'a>(
             adopted.push(id);
         }
         clouds_of.insert((server.id().to_owned(), cloud.clone()));
-        by_node.insert(name, server);
+        by_node.insert(name, listed);
     }
     adopted.sort_unstable();
     adopted

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use crate::numbers::Numbers;
 use crate::observation::{CloudName, NodeId, Observation};
 use crate::state::State;
 
@@ -19,13 +20,14 @@ const MAX_DEPARTED: usize = 1000;
 
 /// The nodes of a cloud that is not in the configuration any more are no capacity, and nothing can be done to them: they
 /// are set aside until it is configured again.
-pub(super) fn set_aside_removed_clouds(observation: &Observation, state: &mut State) {
+pub(super) fn set_aside_removed_clouds(
+    observation: &Observation,
+    state: &mut State,
+    numbers: &mut Numbers<'_>,
+) {
     let configured = |cloud: &CloudName| observation.clouds.contains_key(cloud);
-    let all_configured = |state: &State| {
-        let mut nodes = state.nodes.values();
-        nodes.all(|memory| configured(&memory.node_type.cloud))
-    };
-    if state.removed_clouds.is_empty() && all_configured(state) {
+    let mut types = numbers.node_types.iter();
+    if state.removed_clouds.is_empty() && types.all(|node_type| configured(&node_type.cloud)) {
         return;
     }
     let nodes = std::mem::take(&mut state.nodes);
@@ -59,6 +61,7 @@ pub(super) fn set_aside_removed_clouds(observation: &Observation, state: &mut St
             }
         }
     }
+    numbers.renumber(state);
 }
 
 /// The cloud that lists this server.

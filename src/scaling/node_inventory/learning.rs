@@ -1,11 +1,15 @@
 //! Writes what an observation shows of each node into its state.
 
-use std::collections::BTreeMap;
+use std::time::Duration;
 
 use super::Sight;
 use crate::capacity::Capacity;
 use crate::matching::Match;
-use crate::node::{JobListed, hidden, is_fresh, is_held, lists_job, mature_collector, node_listed};
+use crate::node::{
+    JobListed, NodeTypeNumber, TypeFacts, hidden, is_fresh, is_held, lists_job, mature_collector,
+    node_listed,
+};
+use crate::numbers::NumberedNode;
 use crate::obscure::Obscured;
 use crate::observation::{NodeId, Observation, Observed, OwnedServer, ServerStatus, StartdView};
 use crate::policy::Policy;
@@ -17,7 +21,8 @@ use crate::state::{NodeState, NodeType, Shared, Silence, State, TickInstant, set
 struct Learnt {
     /// A node of these has been seen to take jobs for the first time.
     proven: Vec<NodeType>,
-    node_types: BTreeMap<NodeType, Shown>,
+    /// By the numbers of the types.
+    node_types: Vec<Shown>,
     roomy: Vec<(NodeType, String, TickInstant)>,
     /// Those that were adopted until then are this pool's.
     trusted: Option<TickInstant>,
@@ -46,6 +51,8 @@ struct Lesson<'s> {
     id: &'s NodeId,
     /// Its place among the nodes.
     position: usize,
+    type_number: NodeTypeNumber,
+    max_lifetime: Option<Duration>,
     server: Option<&'s OwnedServer>,
     found: Match<'s>,
 }
@@ -56,15 +63,18 @@ pub(super) fn learn<'a>(
     policy: &Policy,
     state: &mut State,
     obscured: &Obscured,
-    mut sight: impl FnMut(&NodeId, &NodeState) -> Sight<'a>,
+    (types, numbered): (&[TypeFacts<'_>], &[NumberedNode]),
+    mut sight: impl FnMut(usize, &NodeId, &NodeState) -> Sight<'a>,
 ) -> Vec<Sight<'a>> {
     let mut learnt = Learnt {
         trusted: state.adopted_trusted,
+        node_types: types.iter().map(|_| Shown::default()).collect(),
         ..Learnt::default()
     };
     let mut sights = Vec::with_capacity(state.nodes.len());
-    for (position, (id, memory)) in state.nodes.iter_mut().enumerate() {
-        let sight = sight(id, memory);
+    let nodes = state.nodes.iter_mut().zip(numbered);
+    for (position, ((id, memory), node)) in nodes.enumerate() {
+        let sight = sight(position, id, memory);
         let lesson = Lesson {
             observation,
             policy,
@@ -72,6 +82,8 @@ pub(super) fn learn<'a>(
             previous: state.previous,
             id,
             position,
+            type_number: node.node_type,
+            max_lifetime: (types.get(node.node_type)).and_then(|facts| facts.max_lifetime),
             server: sight.server,
             found: sight.found,
         };
@@ -79,7 +91,7 @@ pub(super) fn learn<'a>(
         lesson.learn_startd(memory, &mut learnt);
         sights.push(sight);
     }
-    learnt.tell(state);
+    learnt.tell(state, types);
     learn_sources(observation, state);
     sights
 }
@@ -116,7 +128,7 @@ impl Lesson<'_> {
                 memory.other_condor_host = elsewhere.map(str::to_owned);
             }
             let mut age = memory.age.clone();
-            age.learn(server, self.policy, &memory.node_type.cloud, self.now);
+            age.learn(server, self.policy, self.max_lifetime, self.now);
             set!(memory.age = age);
             // On its way out it loses them one by one.
             let volumes = &server.record().volumes;
@@ -211,7 +223,7 @@ impl Lesson<'_> {
         let mut claims = memory.claims.clone();
         claims.learn(startd, joined, self.now, since_previous);
         set!(memory.claims = claims);
-        learnt.show(&memory.node_type, |shown| {
+        if let Some(shown) = learnt.node_types.get_mut(self.type_number) {
             // The earlier jobs of an adopted node are unknown.
             if memory.claims.claimed || (memory.claims.taken && !memory.adopted) {
                 shown.ran_jobs.get_or_insert(self.position);
@@ -219,7 +231,7 @@ impl Lesson<'_> {
             if drain.is_none() {
                 shown.learn_size(startd, self.position);
             }
-        });
+        }
         set!(memory.join.joined = memory.join.joined.or(Some(self.now)));
         if !memory.join.proven && open {
             memory.join.proven = true;
@@ -279,21 +291,19 @@ impl Shown {
 }
 
 impl Learnt {
-    fn show(&mut self, node_type: &NodeType, what: impl FnOnce(&mut Shown)) {
-        match self.node_types.get_mut(node_type) {
-            Some(shown) => what(shown),
-            None => what(self.node_types.entry(node_type.clone()).or_default()),
-        }
-    }
-
-    fn tell(self, state: &mut State) {
+    fn tell(self, state: &mut State, types: &[TypeFacts<'_>]) {
         state.adopted_trusted = self.trusted;
         if !state.zones.is_empty() {
             for (node_type, zone, asked_for) in self.roomy {
                 state.zone_has_room(&node_type, &zone, asked_for);
             }
         }
-        let node_types = || self.node_types.iter();
+        let node_types = || {
+            types
+                .iter()
+                .map(|facts| facts.node_type)
+                .zip(&self.node_types)
+        };
         // Types that the state does not know yet are added in this order.
         let mut sizes: Vec<_> = node_types()
             .filter_map(|(node_type, shown)| Some((shown.smallest?, node_type, &shown.largest)))

@@ -40,7 +40,7 @@ impl Planner<'_> {
             return;
         }
         let ours =
-            self.nodes_where(|node| matches!(node.phase, Phase::Draining { ours: true, .. }));
+            self.ending_where(|node| matches!(node.phase, Phase::Draining { ours: true, .. }));
         let Standing {
             mut alive,
             mut unneeded,

@@ -107,10 +107,9 @@ impl<'a> Planner<'a> {
         market: &Market<'a>,
         asks: &JobGroupKey,
     ) -> Option<Option<String>> {
-        let mut node_types = market
-            .candidates
-            .iter()
-            .map(|candidate| &candidate.node_type);
+        // Jobs without Requirements of their own run on every node.
+        let candidates = market.candidates.iter().filter(|_| !asks.needs.is_empty());
+        let mut node_types = candidates.map(|candidate| &candidate.node_type);
         node_types.find_map(|node_type| match self.answer(node_type, asks) {
             MatchAnswer::Perhaps(clause) if self.on_their_way(node_type) => {
                 Some(clause.map(str::to_owned))
@@ -350,7 +349,7 @@ impl<'a> Planner<'a> {
         market: &'m Market<'a>,
         wanted: Option<Wanted<'_>>,
     ) -> Vec<Offer<'m, 'a>> {
-        let mut offers = Vec::new();
+        let mut offers = Vec::with_capacity(market.candidates.len());
         let mut untold = Vec::new();
         let asks = wanted.map(|wanted| &wanted.group.asks);
         let submitters = wanted.map_or(Submitters::NONE, |wanted| &wanted.group.submitters);

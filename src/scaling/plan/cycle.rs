@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use super::planner::{NodePlan, Planner};
 use crate::action::PoolAction;
-use crate::node::Phase;
 
 impl Planner<'_> {
     /// Asks the negotiator for a cycle: no ad of a startd makes it begin one before its interval is over. It takes the right
@@ -31,6 +30,5 @@ impl Planner<'_> {
 
 /// Whether its startd has been up for no longer than this, and is free.
 fn has_joined_within(node: &NodePlan<'_>, time: Duration) -> bool {
-    matches!(node.phase, Phase::Idle { .. })
-        && node.startd.is_some_and(|startd| startd.up_for <= time)
+    node.is_idle() && node.startd.is_some_and(|startd| startd.up_for <= time)
 }

@@ -6,34 +6,44 @@ use super::{
     JobGroupEntry, KnownSources, NodeDecision, NodeEntry, Plan, identity_mismatches, phase_name,
     queue, to_come,
 };
-use crate::figures::{self, PolicyFigures};
+use crate::figures::{self, PolicyFigures, ServerFigures, TypeFigures};
 use crate::maintenance::{KeptNodes, Requests};
 use crate::money::Money;
 use crate::names::PhaseName;
-use crate::node::Node;
 use crate::obscure;
 use crate::observation::{NodeId, Observed};
 use crate::reason::{Reason, Unheard};
+use crate::state::NodeType;
 
 impl<'a> Planner<'a> {
     /// The plan, when all passes are done.
     pub(super) fn into_plan(mut self) -> Plan {
         let (observation, policy) = (self.observation, self.policy);
-        let contradictions = identity_mismatches::told(&self.nodes, &self.survey.impostors);
+        let contradictions =
+            identity_mismatches::told(&self.nodes, &self.noticed, &self.survey.impostors);
         let groups = std::mem::take(&mut self.groups).into_iter();
         self.next.recent.add(self.next.now, self.actions.planned());
         let nodes = self.node_lines();
+        let existing = self
+            .nodes
+            .iter()
+            .zip(&nodes)
+            .filter(|(node, _)| node.exists());
+        let existing = existing.map(|(node, entry)| (entry, node.alive()));
+        let node_types = self.survey.node_types.iter();
         Plan {
             at: observation.at,
             policy: PolicyFigures::of(policy),
             queue: queue(observation),
             to_come: to_come(observation),
-            cores: figures::cores(self.each_node().zip(&nodes), &self.survey.others),
+            cores: figures::cores(existing, &self.survey.others),
             clouds: figures::clouds(
                 observation,
                 policy,
                 &self.next,
-                self.each_node(),
+                node_types
+                    .zip(&self.counts.types)
+                    .map(|(one, count)| (one, count.nodes)),
                 &self.survey.uncounted,
             ),
             backoffs: figures::backoffs(policy, &self.next),
@@ -66,10 +76,6 @@ impl<'a> Planner<'a> {
         }
     }
 
-    fn each_node(&self) -> impl Iterator<Item = &Node<'a>> {
-        self.nodes.iter().map(|plan| &plan.node)
-    }
-
     fn group_line(&self, group: JobGroup) -> JobGroupEntry {
         JobGroupEntry {
             request: group.asks.request,
@@ -86,12 +92,23 @@ impl<'a> Planner<'a> {
     fn node_lines(&self) -> Vec<NodeEntry> {
         let Standing { alive, unneeded } = self.standing();
         let spare = self.spare_reason(self.spare(alive, unneeded));
-        let there = self.nodes.iter().map(|node| self.node_line(node, &spare));
+        let types = self.survey.node_types.iter();
+        let types: Vec<TypeFigures> = types.map(|one| self.type_figures(one)).collect();
+        let there = self.nodes.iter().filter_map(|node| {
+            let server = types.get(node.type_number)?.server_of(node, &self.next);
+            Some(self.node_line(node, server, &spare))
+        });
         let new = self.new_nodes.iter().map(|new| self.new_line(new));
-        there.chain(new).collect()
+        let mut all = Vec::with_capacity(self.nodes.len() + self.new_nodes.len());
+        all.extend(there.chain(new));
+        all
     }
 
-    fn node_line(&self, node: &NodePlan<'_>, spare: &Reason) -> NodeEntry {
+    fn type_figures(&self, node_type: &NodeType) -> TypeFigures {
+        TypeFigures::new(self.observation, self.policy, &self.next, node_type)
+    }
+
+    fn node_line(&self, node: &NodePlan<'_>, server: ServerFigures, spare: &Reason) -> NodeEntry {
         let kept = || (NodeDecision::Keep, self.kept_because(node, spare));
         let (decision, why) = (node.decision.as_deref().cloned()).unwrap_or_else(kept);
         let why = match why {
@@ -113,7 +130,7 @@ impl<'a> Planner<'a> {
                 .zone
                 .clone()
                 .filter(|_| decision != NodeDecision::Forget),
-            server: figures::server_of(self.observation, self.policy, &self.next, node),
+            server,
             startd: figures::startd_of(node),
             phase: phase_name(&node.phase),
             requests: node.requests.clone(),
@@ -123,14 +140,9 @@ impl<'a> Planner<'a> {
     }
 
     fn new_line(&self, new: &NewNode) -> NodeEntry {
-        let cloud = self.policy.cloud(&new.node_type.cloud);
+        let figures = self.type_figures(&new.node_type);
         NodeEntry {
-            server: figures::server(
-                self.observation,
-                cloud,
-                &new.node_type.flavor,
-                &new.node_type.image,
-            ),
+            server: figures.new_server(&new.node_type.image),
             startd: None,
             node: new.id.clone(),
             name: new.name.clone(),

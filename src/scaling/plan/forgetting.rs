@@ -13,7 +13,7 @@ impl Planner<'_> {
         let stale_ads = self.survey.stale_ads.iter();
         let stale_ads = stale_ads.map(|(id, startd)| (id.clone(), startd.machine.clone()));
         let mut stale_ads: Vec<_> = stale_ads.collect();
-        for index in 0..self.nodes.len() {
+        for index in self.ending.clone() {
             let node = self.node(index);
             let Some(why) = self.gone(node) else { continue };
             let id = node.id.clone();

@@ -12,9 +12,11 @@ const MAX_TOLD: usize = 10;
 /// Returns each mismatch, by node.
 pub(super) fn told(
     nodes: &[NodePlan<'_>],
+    noticed: &[usize],
     impostors: &[(NodeId, &StartdView)],
 ) -> Vec<UnknownSource> {
-    let contested = nodes.iter().filter_map(|node| {
+    let noticed = noticed.iter().filter_map(|index| nodes.get(*index));
+    let contested = noticed.filter_map(|node| {
         let (one, other) = node.startd.zip(node.contested)?;
         Some(UnknownSource {
             source: Source::new(SourceKind::Startd, format!("of node {}", node.id)),

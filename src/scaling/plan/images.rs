@@ -150,7 +150,7 @@ impl Planner<'_> {
     pub(super) fn older_images(&self) -> Vec<String> {
         let mut notices = Vec::new();
         let of_other_images: Vec<&NodePlan<'_>> =
-            self.nodes.iter().filter(|node| node.other_image).collect();
+            self.noticed().filter(|node| node.other_image).collect();
         for (place, cloud) in self.policy.clouds.iter().enumerate() {
             let nodes = of_other_images.iter().copied();
             let older: Vec<(&NodePlan<'_>, NodeType)> = nodes

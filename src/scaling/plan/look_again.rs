@@ -69,7 +69,8 @@ impl Planner<'_> {
                 },
             )) => Some(Duration::from(*paid_seconds_left).saturating_sub(LEAVING)),
             // Its ad does not say yet that it drains.
-            None if matches!(node.phase, Phase::Draining { ours: true, .. })
+            None if !node.alive()
+                && matches!(node.phase, Phase::Draining { ours: true, .. })
                 && node.startd.is_some_and(|startd| startd.draining.is_none()) =>
             {
                 Some(NEXT_DRAIN_LOOK)

@@ -141,11 +141,8 @@ impl<'a> Planner<'a> {
         let made = self.options().into_iter().map(|(_, node_type)| node_type);
         let mut all: BTreeMap<NodeType, Option<Capacity>> =
             made.map(|node_type| (node_type, None)).collect();
-        for node in &self.nodes {
-            if !all.contains_key(node.node_type()) {
-                all.insert(node.node_type().clone(), None);
-            }
-        }
+        let of_nodes = self.survey.node_types.iter();
+        all.extend(of_nodes.map(|node_type| (node_type.clone(), None)));
         for (node_type, capacity) in &mut all {
             *capacity = self.capacity(node_type);
         }

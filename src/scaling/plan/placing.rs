@@ -7,13 +7,14 @@
 //! As many young jobs as there are claims without a running job need no node: a slot is claimed
 //! before its job counts as running.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::planner::{JobGroup, Planner};
 use super::returning::Returning;
+use crate::capacity::Capacity;
 use crate::job_requirements::MatchAnswer;
-use crate::node::{Phase, is_fresh};
+use crate::node::{NodeTypeNumber, Phase, is_fresh};
 use crate::observation::{Observed, Resources, StartdView};
 use crate::packing::{Class, Stock};
 use crate::reason::Reason;
@@ -30,8 +31,11 @@ struct Supply {
     idle: Stock,
     coming: Stock,
     returning: Returning,
-    /// Nodes of one kind are of one class.
-    classes: BTreeMap<NodeType, Class>,
+}
+
+/// Nodes of one type are of one class.
+fn class_of(node_type: NodeTypeNumber) -> Class {
+    node_type + 1
 }
 
 /// How many jobs of a group were placed.
@@ -86,15 +90,6 @@ impl Terms {
 }
 
 impl Supply {
-    fn class_of(&mut self, node_type: &NodeType) -> Class {
-        if let Some(class) = self.classes.get(node_type) {
-            return *class;
-        }
-        let next = self.classes.len() + 1;
-        self.classes.insert(node_type.clone(), next);
-        next
-    }
-
     /// Offers the slots of a startd, of which no change has been seen for `seen`.
     fn offer(
         stock: &mut Stock,
@@ -141,6 +136,9 @@ impl Planner<'_> {
         let settling_time = self.settling_time();
         self.remember_refusals(&mut groups, settling_time);
         let mut supply = self.supply(settling_time);
+        let types = self.survey.node_types.iter().zip((0..).map(class_of));
+        let mut classes: Vec<(&NodeType, Class)> = types.collect();
+        classes.sort_unstable();
         let mut fits = vec![Placed::default(); groups.len()];
         let mut on_nodes = vec![0; self.nodes.len()];
         let mut used = |owner: usize, jobs: u64| {
@@ -155,7 +153,7 @@ impl Planner<'_> {
             for ((group, fits), doubtful) in groups.iter_mut().zip(&mut fits).zip(&mut doubtful) {
                 // A second time only into what the first time left out.
                 if group.left > 0 && *doubtful {
-                    let terms = self.terms(group, &supply.classes, certain, settling_time);
+                    let terms = self.terms(group, &classes, certain, settling_time);
                     *doubtful = terms.doubtful;
                     let placed = supply.place(group, &terms, &mut used);
                     fits.now += placed.now;
@@ -183,14 +181,16 @@ impl Planner<'_> {
     fn terms(
         &self,
         group: &JobGroup,
-        classes: &BTreeMap<NodeType, Class>,
+        classes: &[(&NodeType, Class)],
         certain: bool,
         settling_time: Duration,
     ) -> Terms {
         let matches = &self.observation.matches;
         let mut doubtful = false;
         let mut closed = BTreeSet::new();
-        for (node_type, class) in classes {
+        // Jobs without Requirements of their own run on every node.
+        let asked = classes.iter().filter(|_| !group.asks.needs.is_empty());
+        for (node_type, class) in asked {
             let answer = matches.answer(node_type, &group.asks);
             let doubted = answer.may_use() && !matches!(answer, MatchAnswer::Takes);
             doubtful |= doubted;
@@ -198,7 +198,7 @@ impl Planner<'_> {
                 closed.insert(*class);
             }
         }
-        let of_kind = |(node_type, class): (&NodeType, &Class)| {
+        let of_kind = |(node_type, class): &(&NodeType, Class)| {
             (Some(*class), matches.request(node_type, &group.asks))
         };
         let others = (Some(OTHERS), group.asks.request);
@@ -222,11 +222,13 @@ impl Planner<'_> {
         let mut supply = Supply::default();
         let mut idle: Vec<(Duration, usize, Class)> = Vec::new();
         let mut returning: Vec<(usize, Class, &StartdView)> = Vec::new();
+        let types = self.survey.node_types.iter();
+        let capacities: Vec<Option<Capacity>> = types.map(|one| self.capacity(one)).collect();
         for (index, node) in self.nodes.iter().enumerate() {
-            let class = supply.class_of(node.node_type());
             if node.retires() {
                 continue;
             }
+            let class = class_of(node.type_number);
             let settled =
                 |unchanged_for: Duration| unchanged_for.min(node.unchanged_for) >= settling_time;
             match (&node.phase, node.startd) {
@@ -240,8 +242,8 @@ impl Planner<'_> {
                     returning.push((index, class, startd));
                 }
                 _ if node.coming() => {
-                    let capacity = self.capacity(node.node_type());
-                    let coming = capacity.iter().flat_map(|capacity| capacity.spaces());
+                    let capacity = capacities.get(node.type_number).and_then(Option::as_ref);
+                    let coming = capacity.into_iter().flat_map(Capacity::spaces);
                     coming.for_each(|space| supply.coming.add(*space, false, class, index));
                 }
                 _ => {}
@@ -282,10 +284,9 @@ impl Planner<'_> {
     /// the claim of a job that has ended for the next one. Claims of jobs that ehos does not see hold young jobs back, too: for
     /// as long as these are young.
     fn wait_for_claims(&self, groups: &mut [JobGroup]) {
-        let nodes = self.nodes.iter().filter_map(|node| node.startd);
-        let startds = nodes.chain(self.survey.others.iter().copied());
-        let fresh = startds.filter(|startd| is_fresh(startd, self.policy));
-        let claims: u64 = fresh.map(StartdView::claims).sum();
+        let others = self.survey.others.iter().copied();
+        let fresh = others.filter(|startd| is_fresh(startd, self.policy));
+        let claims = self.counts.claims + fresh.map(StartdView::claims).sum::<u64>();
         let schedds = self.observation.pool.schedds.values();
         let schedds = schedds.filter_map(Observed::known);
         let running: u64 = schedds.map(|schedd| schedd.jobs.running).sum();

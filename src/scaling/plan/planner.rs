@@ -26,22 +26,85 @@ use crate::submitter::{ChargedNodes, Submitters};
 
 /// A node, and what becomes of it.
 pub(super) struct NodePlan<'a> {
-    pub(super) node: Node<'a>,
+    pub(super) node: &'a Node<'a>,
     /// Jobs that were placed on it.
     pub(super) jobs: u64,
     /// What happens to it and why, once a pass has decided that. Most nodes are decided last, and passes go over all of them.
     pub(super) decision: Option<Box<(NodeDecision, Reason)>>,
+    outline: Outline,
+}
+
+/// Properties of a node that do not change in a plan: passes over all nodes read little besides these.
+#[derive(Clone, Copy)]
+struct Outline {
+    exists: bool,
+    alive: bool,
+    coming: bool,
+    idle: bool,
+    kept_by_operator: bool,
+    replaced: bool,
+    retires: bool,
+}
+
+impl Outline {
+    fn of(node: &Node<'_>) -> Outline {
+        Outline {
+            exists: node.exists(),
+            alive: node.alive(),
+            coming: node.coming(),
+            idle: matches!(node.phase, Phase::Idle { .. }),
+            kept_by_operator: node.is_kept_by_operator(),
+            replaced: node.is_replaced(),
+            retires: node.retires(),
+        }
+    }
 }
 
 impl<'a> Deref for NodePlan<'a> {
     type Target = Node<'a>;
 
     fn deref(&self) -> &Node<'a> {
-        &self.node
+        self.node
     }
 }
 
+/// See [`Node`].
 impl NodePlan<'_> {
+    pub(super) fn exists(&self) -> bool {
+        self.outline.exists
+    }
+
+    pub(super) fn alive(&self) -> bool {
+        self.outline.alive
+    }
+
+    pub(super) fn coming(&self) -> bool {
+        self.outline.coming
+    }
+
+    pub(super) fn is_idle(&self) -> bool {
+        self.outline.idle
+    }
+
+    pub(super) fn is_kept_by_operator(&self) -> bool {
+        self.outline.kept_by_operator
+    }
+
+    pub(super) fn retires(&self) -> bool {
+        self.outline.retires
+    }
+}
+
+impl<'a> NodePlan<'a> {
+    fn new(node: &'a Node<'a>) -> NodePlan<'a> {
+        NodePlan {
+            node,
+            jobs: 0,
+            decision: None,
+            outline: Outline::of(node),
+        }
+    }
+
     pub(super) fn is_decided(&self) -> bool {
         self.decision.is_some()
     }
@@ -63,8 +126,16 @@ impl NodePlan<'_> {
     /// Whether the node accepts jobs or will: with a cancelled drain, but not while drained or being replaced. One that an
     /// operator has requested to drain does until it is idle, unless it is to be replaced.
     pub(super) fn stays(&self) -> bool {
-        self.alive() && !self.is_replaced() && !self.is(NodeDecision::Drain)
+        self.alive() && !self.outline.replaced && !self.is(NodeDecision::Drain)
             || self.is(NodeDecision::CancelDrain)
+    }
+
+    fn is_unclaimed(&self) -> bool {
+        self.is_idle() || self.phase == Phase::StartFalse
+    }
+
+    fn is_noticed(&self) -> bool {
+        self.other_image || self.expiry.retires() || self.contested.is_some()
     }
 
     /// Whether any rule may delete it. Of what is in the pool or on its way to it, only an operator or its age may.
@@ -74,7 +145,7 @@ impl NodePlan<'_> {
     }
 
     pub(super) fn is_unneeded(&self) -> bool {
-        let idle = matches!(self.phase, Phase::Idle { .. }) || self.is(NodeDecision::CancelDrain);
+        let idle = self.is_idle() || self.is(NodeDecision::CancelDrain);
         self.stays() && (idle || self.coming()) && self.jobs == 0
     }
 }
@@ -117,6 +188,18 @@ pub(super) struct Counts {
     pub(super) planned: BTreeMap<CloudName, Planned>,
     /// Of kinds whose images are tested: how many nodes may be on their way before one has joined.
     pub(super) first_nodes: BTreeMap<NodeType, u64>,
+    /// The claims on all nodes, by fresh ads.
+    pub(super) claims: u64,
+    /// The nodes of each type before this plan, by number.
+    pub(super) types: Vec<TypeCount>,
+}
+
+/// The nodes of one type that exist.
+#[derive(Clone, Copy, Default)]
+pub(super) struct TypeCount {
+    pub(super) nodes: u64,
+    /// Those that are on their way, or have joined and take no jobs.
+    unjoined: u64,
 }
 
 impl Counts {
@@ -138,10 +221,15 @@ impl Counts {
             cores_in_cloud: BTreeMap::new(),
             unsized_nodes: Vec::new(),
             unjoined_of_kind: BTreeMap::new(),
-            charged: ChargedNodes::count(&survey.nodes, cores),
+            charged: ChargedNodes::default(),
             planned: BTreeMap::new(),
             first_nodes: BTreeMap::new(),
+            claims: 0,
+            types: vec![TypeCount::default(); survey.node_types.len()],
         };
+        if !policy.submitter_limits.is_empty() {
+            counts.charged = ChargedNodes::count(&survey.nodes, cores);
+        }
         for (cloud, servers) in &survey.uncounted {
             counts.nodes += servers;
             counts.in_cloud.insert(cloud.clone(), *servers);
@@ -149,14 +237,16 @@ impl Counts {
             let most = largest_flavor(cloud, observation).unwrap_or_default();
             counts.add_cores(cloud, most.saturating_mul(*servers));
         }
-        for node in survey.nodes.iter().filter(|node| node.exists()) {
-            // One that takes no jobs proves nothing; one that is going or lost is not on its way.
-            let closed = node.phase == Phase::StartFalse && !node.memory.join.proven;
-            let cloud = node.cloud(policy).map(|cloud| &cloud.name);
-            let cloud = cloud.unwrap_or(&node.node_type().cloud);
-            counts.add_node(cloud);
-            if node.coming() || closed {
-                count(&mut counts.unjoined_of_kind, node.node_type());
+        for node in &survey.nodes {
+            counts.claims += node.claims;
+            if !node.exists() {
+                continue;
+            }
+            if let Some(of_type) = counts.types.get_mut(node.type_number) {
+                // One that takes no jobs proves nothing; one that is going or lost is not on its way.
+                let closed = node.phase == Phase::StartFalse && !node.memory.join.proven;
+                of_type.nodes += 1;
+                of_type.unjoined += u64::from(node.coming() || closed);
             }
             if !counts_cores {
                 continue;
@@ -166,18 +256,19 @@ impl Counts {
                 None => counts.unsized_nodes.push(node.node_type().clone()),
             }
         }
+        for (node_type, of_type) in survey.node_types.iter().zip(&counts.types) {
+            counts.nodes += of_type.nodes;
+            count(&mut counts.in_cloud, &node_type.cloud, of_type.nodes);
+            count(&mut counts.unjoined_of_kind, node_type, of_type.unjoined);
+        }
         counts
     }
 
     /// Adds a node that is on its way.
     pub(super) fn add(&mut self, node_type: &NodeType) {
-        self.add_node(&node_type.cloud);
-        count(&mut self.unjoined_of_kind, node_type);
-    }
-
-    fn add_node(&mut self, cloud: &CloudName) {
         self.nodes += 1;
-        count(&mut self.in_cloud, cloud);
+        count(&mut self.in_cloud, &node_type.cloud, 1);
+        count(&mut self.unjoined_of_kind, node_type, 1);
     }
 
     pub(super) fn add_cores(&mut self, cloud: &str, cores: u64) {
@@ -195,13 +286,10 @@ impl Counts {
     }
 }
 
-/// Counts one more.
-fn count<K: Ord + Clone>(counts: &mut BTreeMap<K, u64>, key: &K) {
-    match counts.get_mut(key) {
-        Some(count) => *count += 1,
-        None => {
-            counts.insert(key.clone(), 1);
-        }
+/// Counts some more.
+fn count<K: Ord + Clone>(counts: &mut BTreeMap<K, u64>, key: &K, more: u64) {
+    if more > 0 {
+        *counts.entry(key.clone()).or_default() += more;
     }
 }
 
@@ -305,14 +393,16 @@ pub(super) struct Planner<'a> {
     /// The state before this tick.
     pub(super) previous: &'a State,
     pub(super) next: State,
-    /// What was put together of servers and startds; its nodes are in `nodes`.
-    pub(super) survey: NodeInventory<'a>,
+    /// What was put together of servers and startds.
+    pub(super) survey: &'a NodeInventory<'a>,
     /// In the order of their making: none is added or taken away.
     pub(super) nodes: Vec<NodePlan<'a>>,
     /// Indexes of those that may be drained: they have no claim.
     pub(super) unclaimed: Vec<usize>,
     /// Indexes of those whose phase, age or operator may be a reason to delete them.
     pub(super) ending: Vec<usize>,
+    /// Indexes of those that a notice may name: of another image, old, or contested.
+    pub(super) noticed: Vec<usize>,
     /// The largest request first.
     pub(super) groups: Vec<JobGroup>,
     pub(super) brakes: Vec<Brake>,
@@ -340,22 +430,24 @@ impl<'a> Planner<'a> {
         policy: &'a Policy,
         previous: &'a State,
         mut next: State,
-        mut survey: NodeInventory<'a>,
+        survey: &'a NodeInventory<'a>,
         brakes: Vec<Brake>,
         costs: Costs,
     ) -> Planner<'a> {
-        let counts = Counts::of(&survey, observation, policy, &next);
-        let nodes = std::mem::take(&mut survey.nodes).into_iter();
-        let nodes = nodes.map(|node| NodePlan {
-            node,
-            jobs: 0,
-            decision: None,
-        });
-        let nodes: Vec<NodePlan<'a>> = nodes.collect();
-        let indexes = |which: fn(&NodePlan<'a>) -> bool| {
-            let chosen = nodes.iter().enumerate().filter(|(_, node)| which(node));
-            chosen.map(|(index, _)| index).collect()
-        };
+        let counts = Counts::of(survey, observation, policy, &next);
+        let mut nodes = Vec::with_capacity(survey.nodes.len());
+        let (mut unclaimed, mut ending, mut noticed) = (Vec::new(), Vec::new(), Vec::new());
+        for (index, node) in survey.nodes.iter().enumerate() {
+            let node = NodePlan::new(node);
+            let lists = [
+                (node.is_unclaimed(), &mut unclaimed),
+                (node.may_end(), &mut ending),
+                (node.is_noticed(), &mut noticed),
+            ];
+            let lists = lists.into_iter().filter(|(is_in, _)| *is_in);
+            lists.for_each(|(_, list)| list.push(index));
+            nodes.push(node);
+        }
         let actions = Actions {
             all: Vec::new(),
             before: next.recent.count(next.now),
@@ -367,8 +459,9 @@ impl<'a> Planner<'a> {
             policy,
             previous,
             survey,
-            unclaimed: indexes(|node| matches!(node.phase, Phase::Idle { .. } | Phase::StartFalse)),
-            ending: indexes(NodePlan::may_end),
+            unclaimed,
+            ending,
+            noticed,
             nodes,
             groups: Vec::new(),
             brakes,
@@ -414,6 +507,17 @@ impl<'a> Planner<'a> {
         let nodes = self.nodes.iter().enumerate();
         let chosen = nodes.filter(|(_, node)| which(node));
         chosen.map(|(index, _)| index).collect()
+    }
+
+    /// The nodes that a notice may name.
+    pub(super) fn noticed(&self) -> impl Iterator<Item = &NodePlan<'a>> + Clone {
+        self.noticed.iter().map(|index| self.node(*index))
+    }
+
+    /// The same of those that are not in the pool or on their way to it.
+    pub(super) fn ending_where(&self, which: impl Fn(&NodePlan<'a>) -> bool) -> Vec<usize> {
+        let ending = self.ending.iter().copied();
+        ending.filter(|index| which(self.node(*index))).collect()
     }
 
     /// Whether a node of `kind` takes jobs that ask for this.

@@ -25,6 +25,8 @@ type Place = (usize, usize);
 #[derive(Default)]
 struct Shelf {
     spaces: BTreeMap<Place, Resources>,
+    /// The first of them.
+    first: Option<Place>,
     /// No space is larger than this in anything. It may be too large.
     most: Resources,
 }
@@ -58,6 +60,7 @@ impl Returning {
     fn put(&mut self, place: Place, space: Resources) {
         let shelf = self.shelves.entry(space.cpus).or_default();
         shelf.most = shelf.most.each(&space, u64::max);
+        shelf.first = Some(shelf.first.map_or(place, |first| first.min(place)));
         shelf.spaces.insert(place, space);
     }
 
@@ -87,7 +90,7 @@ impl Returning {
             let index = node.index;
             let request = terms.request_of(node.class, group);
             let shelf = self.shelves.get_mut(&cpus);
-            let Some(space) = shelf.and_then(|shelf| shelf.spaces.remove(&place)) else {
+            let Some(space) = shelf.and_then(|shelf| shelf.take(place)) else {
                 break;
             };
             let jobs = request.times_in(&space).min(may_take);
@@ -118,10 +121,10 @@ impl Returning {
         };
         let mut first: Option<(u64, Place)> = None;
         for (cpus, shelf) in self.shelves.range_mut(least.cpus..) {
-            if !least.fits(&shelf.most) {
+            let end = first.map_or((usize::MAX, 0), |(_, place)| place);
+            if !least.fits(&shelf.most) || shelf.first.is_none_or(|first| first >= end) {
                 continue;
             }
-            let end = first.map_or((usize::MAX, 0), |(_, place)| place);
             let mut spaces = shelf.spaces.range(from..end);
             match spaces.find(|((position, _), space)| takes(*position, space)) {
                 Some((place, _)) => first = Some((*cpus, *place)),
@@ -142,6 +145,14 @@ impl ReturningNode {
 }
 
 impl Shelf {
+    fn take(&mut self, place: Place) -> Option<Resources> {
+        let space = self.spaces.remove(&place);
+        if self.first == Some(place) {
+            self.first = self.spaces.first_key_value().map(|(first, _)| *first);
+        }
+        space
+    }
+
     fn measure(&mut self) {
         let spaces = self.spaces.values();
         self.most = spaces.fold(Resources::default(), |most, space| {

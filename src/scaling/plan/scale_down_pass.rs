@@ -25,7 +25,7 @@ use super::planner::{NodePlan, Planner};
 use super::{NodeDecision, status_word};
 use crate::action::PoolAction;
 use crate::brakes::Brake;
-use crate::node::{Node, Phase, after_mark, drain_mark, is_fresh};
+use crate::node::{Node, Phase, after_mark, drain_mark};
 use crate::observation::ServerStatus;
 use crate::reason::Reason;
 pub(super) use drain_requested::NAME as DRAIN_REQUESTED;
@@ -191,10 +191,10 @@ fn share(planner: &Planner<'_>) -> u64 {
             );
         if going && leaves(node) {
             leaving += 1;
-        } else if matches!(node.phase, Phase::Idle { .. } | Phase::Busy) {
-            up += 1;
         } else if node.coming() {
             coming += 1;
+        } else if node.alive() {
+            up += 1;
         }
     }
     // One that leaves and one that comes for it are one.
@@ -387,7 +387,8 @@ impl Planner<'_> {
             let Some(Verdict::Delete(delete)) = rule.wants(self, node) else {
                 continue;
             };
-            if !delete.despite_claims && self.is_claimed(node) {
+            // Whatever else is known: a fresh ad with a claim means that a job may be running.
+            if !delete.despite_claims && node.claims > 0 {
                 continue;
             }
             let brake = || {
@@ -400,12 +401,6 @@ impl Planner<'_> {
                 None => self.removals.push((index, delete.why)),
             }
         }
-    }
-
-    /// Whatever else is known: a fresh ad with a claim means that a job may be running.
-    fn is_claimed(&self, node: &Node<'_>) -> bool {
-        node.startd
-            .is_some_and(|startd| is_fresh(startd, self.policy) && startd.claims() > 0)
     }
 
     /// Whether the rule of this name requested the drain.

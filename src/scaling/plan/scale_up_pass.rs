@@ -180,7 +180,7 @@ impl<'a> Planner<'a> {
                 Phase::Silent { .. } | Phase::Unobserved | Phase::DeletedExternally
             )
         };
-        let away = self.nodes_where(away).len() as u64;
+        let away = self.ending_where(away).len() as u64;
         let mut alive = self.standing().alive + away;
         while alive < self.policy.nodes_min {
             let Ok(Chosen {
@@ -211,7 +211,7 @@ impl<'a> Planner<'a> {
         };
         let Standing { alive, unneeded } = self.standing();
         let nodes_spare = self.spare(alive, unneeded);
-        let mut unneeded = unneeded + self.nodes_where(silent_spare).len() as u64;
+        let mut unneeded = unneeded + self.ending_where(silent_spare).len() as u64;
         while unneeded < nodes_spare {
             let Ok(Chosen {
                 cloud, node_type, ..
@@ -293,7 +293,7 @@ impl<'a> Planner<'a> {
             self.count_planned(&node_type);
         }
         // Those that are built have their servers in the quota, and not yet their ports and volumes.
-        for index in self.nodes_where(|node| node.phase == Phase::Building) {
+        for index in self.nodes_where(|node| node.coming() && node.phase == Phase::Building) {
             let cloud = self.node(index).node_type().cloud.clone();
             self.counts.planned.entry(cloud).or_default().building += 1;
         }
@@ -320,16 +320,13 @@ impl<'a> Planner<'a> {
     /// certain, and said so.
     fn impossible(&self, market: &Market<'a>, asks: &JobGroupKey) -> Option<Reason> {
         let candidates = &market.candidates;
-        let large: Vec<&NodeType> = candidates
-            .iter()
-            .filter(|candidate| {
-                let request = self.observation.matches.request(&candidate.node_type, asks);
-                let capacity = candidate.capacity.as_ref();
-                capacity.is_none_or(|capacity| capacity.holds(&request) > 0)
-            })
-            .map(|candidate| &candidate.node_type)
-            .collect();
-        if large.is_empty() {
+        let large = candidates.iter().filter(|candidate| {
+            let request = self.observation.matches.request(&candidate.node_type, asks);
+            let capacity = candidate.capacity.as_ref();
+            capacity.is_none_or(|capacity| capacity.holds(&request) > 0)
+        });
+        let mut large = large.map(|candidate| &candidate.node_type).peekable();
+        if large.peek().is_none() {
             let spaces = candidates.iter().flat_map(|one| {
                 let spaces = one.capacity.iter().flat_map(Capacity::spaces);
                 spaces.map(|space| (&one.node_type, *space))

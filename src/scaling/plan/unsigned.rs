@@ -10,7 +10,8 @@ const MAX_TOLD: usize = 10;
 impl Planner<'_> {
     /// The notice about execute servers and builders without a valid signature.
     pub(super) fn unsigned(&self) -> Option<String> {
-        let nodes = self.nodes.iter().filter_map(|node| {
+        let nodes = self.ending.iter().filter_map(|index| {
+            let node = self.node(*index);
             node.memory.unsigned?;
             let memory = self.next.nodes.get(&node.id)?;
             memory.unsigned?;

@@ -39,16 +39,15 @@ pub struct Age {
 }
 
 impl Age {
-    /// Learns from a server that is listed.
+    /// Learns from a server that is listed; `most` is the `max_lifetime` of its cloud.
     pub(crate) fn learn(
         &mut self,
         server: &OwnedServer,
         policy: &Policy,
-        cloud: &str,
+        most: Option<Duration>,
         now: TickInstant,
     ) {
         let age = server.record().age;
-        let most = policy.max_lifetime(cloud);
         let killed = most.zip(policy.max_lifetime_kill);
         let killed = killed.map(|(most, more)| most.saturating_add(more));
         let ends = server
@@ -67,8 +66,12 @@ impl Age {
 
     /// The conclusions. A wrong age or a new limit ends no job at once: the node must have been observed as too old for as
     /// long as ehos waits for its jobs.
-    pub(crate) fn expiry(&self, policy: &Policy, cloud: &str, now: TickInstant) -> Expiry {
-        let most = policy.max_lifetime(cloud);
+    pub(crate) fn expiry(
+        &self,
+        policy: &Policy,
+        most: Option<Duration>,
+        now: TickInstant,
+    ) -> Expiry {
         let forced = |most: Duration| {
             let more = policy.max_lifetime_kill?;
             let waited = now.since(self.outlived?) >= more;
@@ -130,7 +133,7 @@ mod tests {
                 token_ends,
                 expired,
                 forced,
-            } = age.expiry(&policy, "blue", at(minutes));
+            } = age.expiry(&policy, policy.max_lifetime, at(minutes));
             (token_ends, expired, forced)
         };
         assert_eq!(says(29), (false, false, false));
@@ -140,6 +143,6 @@ mod tests {
         assert_eq!(says(119), (true, true, false));
         assert_eq!(says(120), (true, true, true));
         let none = Policy::new("c");
-        assert!(!age.expiry(&none, "blue", at(1000)).expired);
+        assert!(!age.expiry(&none, none.max_lifetime, at(1000)).expired);
     }
 }

@@ -132,8 +132,7 @@ impl Planner<'_> {
             });
         let mut told: Vec<String> = killed.collect();
         let old = self
-            .nodes
-            .iter()
+            .noticed()
             .filter(|node| node.expiry.expired && node.may_be_replaced());
         let age = |node: &&NodePlan<'_>| node.server.map(|server| server.record().age);
         if let Some(oldest) = old.clone().max_by_key(age) {

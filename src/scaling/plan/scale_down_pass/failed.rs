@@ -56,7 +56,7 @@ impl Planner<'_> {
     /// Each failed node counts once.
     fn count_failure(&mut self, index: usize) {
         let node = self.node(index);
-        let Some(why) = self.failure(node).filter(|_| !self.is_claimed(node)) else {
+        let Some(why) = self.failure(node).filter(|_| node.claims == 0) else {
             return;
         };
         if node.memory.failed {

@@ -36,8 +36,7 @@ impl Planner<'_> {
     pub(in crate::plan) fn ending_tokens(&self) -> Option<String> {
         let margin = seconds(self.policy.token_renew_before);
         let ending = self
-            .nodes
-            .iter()
+            .noticed()
             .filter(|node| node.expiry.token_ends && node.may_be_replaced());
         let all: Vec<_> = ending.collect();
         let first = all.first()?;
