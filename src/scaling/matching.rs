@@ -4,7 +4,6 @@
 //! else the addresses that Nova lists for the server. If neither decides, two fresh startds of one node are a mismatch: ehos
 //! neither drains nor deletes the node until one of them is gone.
 
-use std::cell::OnceCell;
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::collections::hash_map::Entry;
@@ -13,7 +12,6 @@ use std::time::Duration;
 use super::action::StartdIdentity;
 use super::index::{Index, index};
 use super::node::is_fresh_within;
-use super::numbers::{IdNumber, NumberedNode, NumberedServer, NumberedStartd, Numbers, Table};
 use super::observation::{NodeId, OwnedServer, StartdView};
 use super::sender::Sender;
 use super::state::{NodeState, Tombstone};
@@ -53,9 +51,9 @@ pub struct StartdFinder<'a> {
 
 /// What the collector says of senders.
 #[derive(Debug, Clone, Copy, Default)]
-struct SenderNames {
+pub(super) struct SenderNames {
     /// It names them.
-    any: bool,
+    pub(super) any: bool,
     /// The same, and nodes have identities of their own.
     nodes: bool,
 }
@@ -97,29 +95,6 @@ impl<'a> Ads<'a> {
     }
 }
 
-/// Which startd advertises something.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-enum Advertiser {
-    #[default]
-    None,
-    /// The one at this index.
-    One(u32),
-    Several,
-}
-
-/// The startds of a plan. Nearly each node is advertised by one startd; a search by names is made for the others only.
-pub(super) struct NodeStartds<'a, 'n> {
-    startds: &'a [StartdView],
-    numbered: &'n [NumberedStartd],
-    by_instance: Table<Advertiser>,
-    by_node: Table<Advertiser>,
-    /// Of startds that are the only ones of their nodes.
-    is_found: Vec<bool>,
-    update_interval: Duration,
-    finder: OnceCell<StartdFinder<'a>>,
-    names: SenderNames,
-}
-
 /// A node whose startd is searched.
 struct Wanted<'i> {
     uuid: Option<&'i str>,
@@ -132,22 +107,7 @@ struct Wanted<'i> {
     addresses: &'i [String],
 }
 
-/// How many startds advertise a node.
-enum Advertised<'a> {
-    Never,
-    Once(&'a StartdView),
-    Several,
-}
-
 impl Wanted<'_> {
-    /// The result where no other startd advertises the node.
-    fn alone<'a>(&self, startd: &'a StartdView) -> Match<'a> {
-        match self.is_meant(startd) {
-            true => Match::Startd(startd),
-            false => Match::Contradiction(startd),
-        }
-    }
-
     fn may_send(&self, startd: &StartdView) -> bool {
         match &startd.sender {
             Sender::Node(node) => node == self.node,
@@ -179,7 +139,7 @@ impl Wanted<'_> {
 }
 
 impl SenderNames {
-    fn of(startds: &[StartdView]) -> SenderNames {
+    pub(super) fn of(startds: &[StartdView]) -> SenderNames {
         let mut names = SenderNames::default();
         for startd in startds {
             names.any |= startd.sender != Sender::Unknown;
@@ -190,119 +150,13 @@ impl SenderNames {
 
     /// Whether only ads with the node's own identity are its: the collector has shown one of this node, or its token has one
     /// and the collector shows those of others. Where it maps all identities to one, it shows none.
-    fn needs_own_identity(self, memory: &NodeState, server: Option<&OwnedServer>) -> bool {
+    pub(super) fn needs_own_identity(
+        self,
+        memory: &NodeState,
+        server: Option<&OwnedServer>,
+    ) -> bool {
         let given = server.is_some_and(OwnedServer::has_own_identity);
         memory.join.identified || (given && self.nodes)
-    }
-}
-
-impl Advertiser {
-    fn add(&mut self, index: u32) {
-        *self = match self {
-            Advertiser::None => Advertiser::One(index),
-            Advertiser::One(_) | Advertiser::Several => Advertiser::Several,
-        };
-    }
-}
-
-impl<'a, 'n> NodeStartds<'a, 'n> {
-    pub(super) fn new(
-        startds: &'a [StartdView],
-        numbers: &'n Numbers<'_>,
-        update_interval: Duration,
-    ) -> NodeStartds<'a, 'n> {
-        let (mut by_instance, mut by_node) = (numbers.table(), numbers.table());
-        for (index, says) in (0..).zip(&numbers.startds) {
-            let add = |advertiser: &mut Advertiser| advertiser.add(index);
-            says.instance
-                .into_iter()
-                .for_each(|id| by_instance.change(id, add));
-            says.node.into_iter().for_each(|id| by_node.change(id, add));
-        }
-        NodeStartds {
-            startds,
-            numbered: &numbers.startds,
-            by_instance,
-            by_node,
-            is_found: vec![false; startds.len()],
-            update_interval,
-            finder: OnceCell::new(),
-            names: SenderNames::of(startds),
-        }
-    }
-
-    /// The startd of a node, and fresh startds that say that they are this node, and are not: [`StartdFinder::find`].
-    pub(super) fn find(
-        &mut self,
-        node: &NumberedNode,
-        server: Option<&NumberedServer<'_>>,
-        (id, memory): (&NodeId, &NodeState),
-    ) -> (Match<'a>, Vec<&'a StartdView>) {
-        let named = server.and_then(|server| server.node).unwrap_or(node.id);
-        // A node that is identified by its UUID shares its node id with another: the id does not distinguish them.
-        let unique = Some(named).filter(|named| *named == node.id);
-        let by_instance = node.server.map(|server| self.by_instance.get(server));
-        let by_node = unique.map(|id| self.by_node.get(id));
-        let server = server.map(|server| server.server);
-        let only = match (by_instance.unwrap_or_default(), by_node.unwrap_or_default()) {
-            (Advertiser::None, Advertiser::None) => return (Match::None, Vec::new()),
-            (Advertiser::One(one), Advertiser::One(other)) if one == other => Some(one),
-            (Advertiser::One(one), Advertiser::None) | (Advertiser::None, Advertiser::One(one)) => {
-                Some(one)
-            }
-            _ => None,
-        };
-        if let Some(index) = only.map(|index| index as usize)
-            && let (Some(startd), Some(says)) = (self.startds.get(index), self.numbered.get(index))
-            && self.may_send(startd, says.sender == Some(named), memory, server)
-        {
-            let same = |says: Option<IdNumber>, is: Option<IdNumber>| {
-                says.is_none() || is.is_none() || says == is
-            };
-            if let Some(found) = self.is_found.get_mut(index) {
-                *found = true;
-            }
-            let is_meant =
-                same(says.instance, node.server) && (says.node.is_none() || says.node == Some(named));
-            return match is_meant {
-                true => (Match::Startd(startd), Vec::new()),
-                false => (Match::Contradiction(startd), Vec::new()),
-            };
-        }
-        let by_names = || StartdFinder::new(self.startds, self.update_interval);
-        self.finder.get_or_init(by_names).find(id, memory, server)
-    }
-
-    /// A collector that names no sender does not discredit every ad; `own`: the sender is the node itself.
-    fn may_send(
-        &self,
-        startd: &StartdView,
-        own: bool,
-        memory: &NodeState,
-        server: Option<&OwnedServer>,
-    ) -> bool {
-        !self.names.any
-            || match startd.sender {
-                Sender::Node(_) => own,
-                Sender::Unknown | Sender::AnyNode => !self.needs_own_identity(memory, server),
-                Sender::Other => true,
-            }
-    }
-
-    /// See [`StartdFinder`].
-    pub(super) fn needs_own_identity(
-        &self,
-        memory: &NodeState,
-        server: Option<&OwnedServer>,
-    ) -> bool {
-        self.names.needs_own_identity(memory, server)
-    }
-
-    /// The startds that are no node's, as far as that is known without a look at their names.
-    pub(super) fn others(&self) -> impl Iterator<Item = &'a StartdView> {
-        let startds = self.startds.iter().zip(&self.is_found);
-        let others = startds.filter(|(_, is_found)| !**is_found);
-        others.map(|(startd, _)| startd)
     }
 }
 
@@ -357,16 +211,8 @@ impl<'a> StartdFinder<'a> {
         server: Option<&OwnedServer>,
     ) -> (Match<'a>, Vec<&'a StartdView>) {
         let wanted = self.wanted(id, memory, server);
-        match self.advertised(&wanted) {
-            Advertised::Never => (Match::None, Vec::new()),
-            Advertised::Once(startd) if self.may_send(&wanted, startd) => {
-                (wanted.alone(startd), Vec::new())
-            }
-            Advertised::Once(_) | Advertised::Several => {
-                let found = self.which(&wanted);
-                (found, self.impostors(&wanted, found))
-            }
-        }
+        let found = self.which(&wanted);
+        (found, self.impostors(&wanted, found))
     }
 
     fn impostors(&self, wanted: &Wanted<'_>, which: Match<'a>) -> Vec<&'a StartdView> {
@@ -436,24 +282,6 @@ impl<'a> StartdFinder<'a> {
             wanted.uuid.and_then(|uuid| self.by_instance.get(uuid)),
             node.and_then(|node| self.by_node.get(node)),
         ]
-    }
-
-    /// How many startds advertise this node, whatever their sender.
-    fn advertised(&self, wanted: &Wanted<'_>) -> Advertised<'a> {
-        match self.ads(wanted) {
-            [None, None] => Advertised::Never,
-            [Some(one), None] | [None, Some(one)] if one.others.is_empty() => {
-                Advertised::Once(one.first)
-            }
-            [Some(one), Some(other)]
-                if one.others.is_empty()
-                    && other.others.is_empty()
-                    && std::ptr::eq(one.first, other.first) =>
-            {
-                Advertised::Once(one.first)
-            }
-            _ => Advertised::Several,
-        }
     }
 
     /// All startds that advertise this node, whatever their sender.
@@ -568,7 +396,7 @@ mod tests {
         StartdView {
             machine: machine.to_owned(),
             instance_id: says.0.map(str::to_owned),
-            node: says.1.map(|node| NodeId(node.to_owned())),
+            node: says.1.map(|node| NodeId(node.into())),
             address: Some(format!("<10.0.0.{}:9618>", machine.len())),
             slots: vec![SlotView {
                 owners: Default::default(),
@@ -592,13 +420,13 @@ mod tests {
     }
 
     fn by(node: &str) -> Sender {
-        Sender::Node(NodeId(node.to_owned()))
+        Sender::Node(NodeId(node.into()))
     }
 
     fn wanted() -> StartdIdentity {
         StartdIdentity {
             server_id: Some("u".to_owned()),
-            node: NodeId("n".to_owned()),
+            node: NodeId("n".into()),
             shares_node: false,
             machine: None,
             own_ads: None,

@@ -3,11 +3,12 @@
 mod adopting;
 mod departing;
 mod learning;
+mod node_startds;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::index::Names;
-use super::matching::{Match, NodeStartds, StaleAdFinder, by_what_it_says};
+use super::matching::{Match, StaleAdFinder, by_what_it_says};
 use super::node::{Facts, Node, TypeFacts, is_fresh};
 use super::numbers::Numbers;
 use super::obscure::{hides_builder, obscured};
@@ -20,6 +21,7 @@ pub(crate) use adopting::Listed;
 use adopting::{AllHolders, servers_of_nodes};
 use departing::{forget_departed, set_aside_removed_clouds};
 use learning::learn;
+use node_startds::NodeStartds;
 
 /// All nodes, and the startds that are not ours.
 #[derive(Debug)]
@@ -108,9 +110,10 @@ pub(crate) fn survey<'a>(
     add_impostors(&mut impostors, startds, policy);
 
     let nodes = state.nodes.iter().zip(&sights).zip(&numbers.nodes);
-    let nodes = nodes.filter_map(|(((id, memory), sight), numbered)| {
+    let nodes = nodes.map(|(((id, memory), sight), numbered)| {
         let Sight { server, found } = *sight;
-        let node_type = types.get(numbered.node_type)?;
+        #[allow(clippy::indexing_slicing)] // Each node has the number of one of the types.
+        let node_type = &types[numbered.node_type];
         let facts = Facts {
             id,
             observation,
@@ -122,7 +125,7 @@ pub(crate) fn survey<'a>(
             cloud_known: node_type.cloud_known && !obscured.nodes.contains_key(id),
         };
         let own_identity = node_startds.needs_own_identity(memory, server);
-        Some(facts.node(numbered.node_type, node_type, own_identity))
+        facts.node(numbered.node_type, node_type, own_identity)
     });
     let mut survey = NodeInventory {
         nodes: nodes.collect(),
