@@ -36,6 +36,11 @@ impl Capacity {
             .fold(Resources::default(), |sum, space| sum.plus(space))
     }
 
+    /// Whether it holds a job of `request`.
+    pub fn fits(&self, request: &Resources) -> bool {
+        self.0.iter().any(|space| request.fits(space))
+    }
+
     /// How many jobs of `request` it holds.
     pub fn holds(&self, request: &Resources) -> u64 {
         let each = self.0.iter().map(|space| request.times_in(space));
@@ -58,6 +63,7 @@ mod tests {
         let node = Capacity(vec![one, one, one]);
         assert_eq!(node.holds(&one), 3);
         assert_eq!(node.holds(&two), 0);
+        assert!(node.fits(&one) && !node.fits(&two));
         assert_eq!(node.total(), one.times(3));
         assert_eq!(Capacity::whole(two).holds(&one), 1, "memory is for one");
     }

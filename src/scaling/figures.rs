@@ -88,7 +88,10 @@ impl StartdFigures {
             claimed_memory_mb: total.memory_mb.saturating_sub(free.memory_mb),
             gpus: total.gpus,
             claimed_gpus: total.gpus.saturating_sub(free.gpus),
-            owners: by_owner(startd.slots.iter().flat_map(|slot| &slot.owners)),
+            owners: match startd.slots.iter().all(|slot| slot.owners.is_empty()) {
+                true => BTreeMap::new(),
+                false => by_owner(startd.slots.iter().flat_map(|slot| &slot.owners)),
+            },
         }
     }
 }

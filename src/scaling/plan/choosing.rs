@@ -98,7 +98,7 @@ impl<'a> Planner<'a> {
     /// Whether jobs of the group may find room on a new node of this kind, which offers `capacity`.
     fn takes(&self, node_type: &NodeType, capacity: &Capacity, group: &JobGroup) -> bool {
         let request = self.observation.matches.request(node_type, &group.asks);
-        capacity.holds(&request) > 0 && self.answer(node_type, &group.asks).may_use()
+        capacity.fits(&request) && self.answer(node_type, &group.asks).may_use()
     }
 
     /// Whether a node on its way is to show what its kind has, and the clause that it is to settle.
@@ -128,7 +128,7 @@ impl<'a> Planner<'a> {
         for candidate in &market.candidates {
             let request = self.observation.matches.request(&candidate.node_type, asks);
             let capacity = candidate.capacity.as_ref();
-            if capacity.is_some_and(|capacity| capacity.holds(&request) == 0) {
+            if capacity.is_some_and(|capacity| !capacity.fits(&request)) {
                 continue;
             }
             match self.answer(&candidate.node_type, asks) {
@@ -268,6 +268,9 @@ impl<'a> Planner<'a> {
         if let Some(replacement) = self.replacement(market, wanted) {
             return Ok(replacement);
         }
+        if let Some(limits) = wanted.and_then(|wanted| self.limited(market, wanted.group)) {
+            return Err(limits);
+        }
         let mut offers = self.offers(market, wanted);
         if offers.iter().all(|offer| offer.limit.is_some()) {
             return Err(each_once(offers));
@@ -341,6 +344,30 @@ impl<'a> Planner<'a> {
             *known = Some(allowance.clone());
         }
         Some(allowance)
+    }
+
+    /// The limits in the way of a group, if each candidate is limited: most groups of a long queue find that. Only for jobs
+    /// without Requirements of their own, which run on every node.
+    fn limited(&mut self, market: &Market<'a>, group: &JobGroup) -> Option<Vec<Limit>> {
+        if !group.asks.needs.is_empty() {
+            return None;
+        }
+        let mut limits: Vec<Rc<Limit>> = Vec::new();
+        for (place, candidate) in market.candidates.iter().enumerate() {
+            if let Some(capacity) = &candidate.capacity
+                && !self.takes(&candidate.node_type, capacity, group)
+            {
+                continue;
+            }
+            let (more, limit) = self.allowance(market, place, &group.submitters)?;
+            if more > 0 {
+                return None;
+            }
+            if !limits.contains(&limit) {
+                limits.push(limit);
+            }
+        }
+        Some(limits.into_iter().map(Rc::unwrap_or_clone).collect())
     }
 
     /// Every candidate that is not too small, with what is in its way.

@@ -128,7 +128,7 @@ impl Planner<'_> {
             let holds = self.capacity(node_type).is_some_and(|capacity| {
                 let holds = |asks| {
                     let request = self.observation.matches.request(node_type, asks);
-                    capacity.holds(&request) > 0
+                    capacity.fits(&request)
                 };
                 asks.is_none_or(holds)
             });

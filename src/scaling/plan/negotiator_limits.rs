@@ -158,7 +158,7 @@ impl<'a> Planner<'a> {
         let matches = &self.observation.matches;
         node_types.iter().any(|(node_type, capacity)| {
             let request = matches.request(node_type, &asks);
-            let fits = capacity.as_ref().is_none_or(|it| it.holds(&request) > 0);
+            let fits = capacity.as_ref().is_none_or(|it| it.fits(&request));
             fits && matches.answer(node_type, &asks).may_use()
         })
     }

@@ -323,7 +323,7 @@ impl<'a> Planner<'a> {
         let large = candidates.iter().filter(|candidate| {
             let request = self.observation.matches.request(&candidate.node_type, asks);
             let capacity = candidate.capacity.as_ref();
-            capacity.is_none_or(|capacity| capacity.holds(&request) > 0)
+            capacity.is_none_or(|capacity| capacity.fits(&request))
         });
         let mut large = large.map(|candidate| &candidate.node_type).peekable();
         if large.peek().is_none() {
