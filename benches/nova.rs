@@ -52,7 +52,7 @@ fn pages(servers: usize) -> BTreeMap<String, String> {
     ))["servers"][0];
     let server = |number: usize| {
         let mut server = one.clone();
-        let node = NodeId(format!("20261122t{number:06}-01"));
+        let node = NodeId(format!("20261122t{number:06}-01").into());
         server["id"] = json!(format!("e65812cd-231b-4971-b2f6-{number:012}"));
         server["name"] = json!(format!("ehos-v1-execute-{node}"));
         server["metadata"] = json!(execute_metadata(CLUSTER, &node, "m1.small", "execute"));

@@ -98,7 +98,7 @@ pub fn scene(size: Size) -> Scene {
     let mut servers: BTreeMap<&str, Vec<OwnedServer>> = BTreeMap::new();
     for number in 0..size.nodes {
         let cloud = CLOUDS[number % 2];
-        let id = NodeId(format!("20261121t{:06}-01", number));
+        let id = NodeId(format!("20261121t{:06}-01", number).into());
         let status = if number % 20 == 19 {
             ServerStatus::Build
         } else {
@@ -143,7 +143,7 @@ pub fn scene(size: Size) -> Scene {
         servers.entry(cloud).or_default().push(server);
     }
     for number in 0..size.nodes / 20 {
-        let other = NodeId(format!("other{number:06}"));
+        let other = NodeId(format!("other{number:06}").into());
         let mut machine = startd(number, &other, "", whole(&flavor(0).1));
         machine.instance_id = None;
         machine.node = None;
@@ -159,7 +159,7 @@ pub fn scene(size: Size) -> Scene {
             searched: true,
             failed: false,
         };
-        let id = NodeId(format!("20261120t{number:06}-01"));
+        let id = NodeId(format!("20261120t{number:06}-01").into());
         state.departed.insert(id, gone);
     }
     let clouds = CLOUDS.iter().map(|name| {

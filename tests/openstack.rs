@@ -147,7 +147,7 @@ fn with_create(reply: Reply) -> Double {
 
 fn intent() -> Intent {
     Intent {
-        node: NodeId("n-1".to_owned()),
+        node: NodeId("n-1".into()),
         name: "ehos-v1-20261122-1".to_owned(),
         cloud: "lab".to_owned(),
         flavor: "m1.small".to_owned(),
@@ -185,7 +185,7 @@ fn server(id: &str) -> OwnedServer {
             deleting: false,
             metadata: scaling::observation::execute_metadata(
                 "pool-1",
-                &NodeId("n-1".to_owned()),
+                &NodeId("n-1".into()),
                 "m1.small",
                 "GOLD CentOS 7",
             ),
@@ -204,14 +204,14 @@ fn delete(double: &Double) -> Result<Done, Failure> {
     let settings = settings(double.url());
     cloud(&settings).perform(
         &CloudAction::Delete {
-            node: NodeId("n-1".to_owned()),
+            node: NodeId("n-1".into()),
             server: server(SERVER_ID),
             expects: Expected::NeverJoined {
                 schedds_known: true,
             },
             startd: StartdIdentity {
                 server_id: Some(SERVER_ID.to_owned()),
-                node: NodeId("n-1".to_owned()),
+                node: NodeId("n-1".into()),
                 shares_node: false,
                 machine: None,
                 own_ads: None,
@@ -566,7 +566,7 @@ fn a_cloud_is_seen_whole_and_foreign_servers_are_not() {
 
     assert_eq!(view.servers.len(), 1);
     let server = &view.servers[0];
-    assert_eq!(server.node(), Some(&NodeId("n-7".to_owned())));
+    assert_eq!(server.node(), Some(&NodeId("n-7".into())));
     assert_eq!(server.record().name, "page1");
     assert_eq!(server.record().status, ServerStatus::Active);
     assert_eq!(server.record().age, Duration::from_secs(600));
@@ -2184,7 +2184,7 @@ fn a_cloud_without_neutron_or_cinder_has_nothing_left_behind() {
 
 fn remove(double: &Double, leftover: Leftover) -> Result<Done, Failure> {
     let settings = settings(double.url());
-    let node = NodeId(leftover.id().to_owned());
+    let node = NodeId(leftover.id().into());
     cloud(&settings).perform(&CloudAction::Remove { node, leftover }, soon())
 }
 
@@ -2413,7 +2413,7 @@ fn disassociate(double: &Double) -> Result<Done, Failure> {
     let servers = view.unwrap().servers;
     let node = servers.iter().find(|server| server.id() == "s-node");
     let floating_ip = NodeFloatingIp::new(&ip, node.unwrap()).unwrap();
-    let node = NodeId("of-s-node".to_owned());
+    let node = NodeId("of-s-node".into());
     let action = CloudAction::Disassociate { node, floating_ip };
     cloud(&settings).perform(&action, soon())
 }

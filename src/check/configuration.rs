@@ -113,7 +113,7 @@ pub fn user_data(
         ..CondorSettings::default()
     };
     let intent = Intent {
-        node: NodeId("n-20261122-0000000000000000".to_owned()),
+        node: NodeId("n-20261122-0000000000000000".into()),
         name: String::new(),
         cloud: settings.name.clone(),
         flavor: settings.flavors.first().cloned().unwrap_or_default(),

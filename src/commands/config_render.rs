@@ -62,7 +62,7 @@ pub fn run(
     ]);
     let intent = Intent {
         // ehos identifies its nodes by the metadata of their servers, which this server will lack.
-        node: NodeId(format!("by-hand-{}", Timestamp::now().as_second())),
+        node: NodeId(format!("by-hand-{}", Timestamp::now().as_second()).into()),
         name: String::new(),
         cloud: settings.name.clone(),
         flavor: settings.flavors.first().cloned().unwrap_or_default(),

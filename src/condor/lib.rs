@@ -651,7 +651,7 @@ mod tests {
     fn identity(server_id: Option<&str>, node: &str, machine: Option<&str>) -> StartdIdentity {
         StartdIdentity {
             server_id: server_id.map(str::to_owned),
-            node: NodeId(node.to_owned()),
+            node: NodeId(node.into()),
             shares_node: false,
             machine: machine.map(str::to_owned),
             own_ads: None,
@@ -758,7 +758,7 @@ mod tests {
             n1.instance_id.as_deref(),
             Some("0f3c6c1e-0000-4000-8000-000000000001")
         );
-        assert_eq!(n1.node, Some(NodeId("20261122t1".to_owned())));
+        assert_eq!(n1.node, Some(NodeId("20261122t1".into())));
         assert_eq!(n1.update_interval, Some(Duration::from_secs(5)));
         assert_eq!(n1.idle_for(), None);
         let n2 = &collector.startds[1];
@@ -1152,7 +1152,7 @@ mod tests {
         };
         assert_eq!((startd.machine.as_str(), startd.claims()), ("n1", 0));
         assert_eq!(startd.heard_ago, Duration::ZERO);
-        assert_eq!(startd.node, Some(NodeId("t1".to_owned())));
+        assert_eq!(startd.node, Some(NodeId("t1".into())));
         let asked = fake.calls();
         assert!(
             asked.contains(&format!(
@@ -1269,7 +1269,7 @@ mod tests {
     fn actions_are_what_the_tools_are_told() {
         let fake = recorded();
         let pool = pool(&fake);
-        let node = NodeId("n".to_owned());
+        let node = NodeId("n".into());
         let perform = |action: &PoolAction| pool.perform(action, Deadline::within(LIMIT));
         let drain = PoolAction::Drain {
             node: node.clone(),
@@ -1336,7 +1336,7 @@ mod tests {
         let pool = pool(&fake);
         let deadline = Deadline::within(LIMIT);
         let action = PoolAction::Reschedule {
-            node: NodeId("n".to_owned()),
+            node: NodeId("n".into()),
         };
         let failure = pool.perform(&action, deadline).unwrap_err();
         assert_eq!(failure.kind, FailureKind::NotDone, "no ad was read yet");

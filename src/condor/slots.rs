@@ -620,20 +620,17 @@ mod tests {
             format!("{}\t\"<10.0.0.1:9618>\"\t{sender}", line(changes))
         };
         let node = "\"execute-20261129t090000-01@testbed\"";
-        let sender = Sender::Node(NodeId("20261129t090000-01".to_owned()));
+        let sender = Sender::Node(NodeId("20261129t090000-01".into()));
         // Neither what it leaves out nor what cannot be read hides whose ad it is.
         for changes in [&[][..], &[(4, "error"), (3, "error")], &[(12, "error")]] {
             let (startds, unreadable) = read(&[sent(node, changes)], 200);
             assert_eq!(startds[0].sender, sender);
-            assert_eq!(
-                startds[0].node,
-                Some(NodeId("20261129t090000-01".to_owned()))
-            );
+            assert_eq!(startds[0].node, Some(NodeId("20261129t090000-01".into())));
             assert!(unreadable.iter().all(|ad| ad.owner_known));
         }
         let other = [(4, "\"another\"")];
         let startd = view(&[sent(node, &other)], 200);
-        assert_eq!(startd.node, Some(NodeId("another".to_owned())));
+        assert_eq!(startd.node, Some(NodeId("another".into())));
         assert_eq!(startd.sender, sender);
         assert_eq!(view(&[line(&[])], 200).sender, Sender::Unknown);
         // Two senders, or two addresses, are two startds.

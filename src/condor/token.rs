@@ -175,7 +175,7 @@ pub fn takes_own_identities(
             what: format!("{} lines for {} settings", lines.len(), LISTS.len()),
         });
     };
-    let some_node = NodeId("20000101t000000-01".to_owned());
+    let some_node = NodeId("20000101t000000-01".into());
     let Some(identity) = sender::own_identity(&some_node, trust_domain) else {
         return Ok(false);
     };

@@ -83,7 +83,7 @@ impl UnreadServer {
         let node = metadata.read.get(METADATA_NODE);
         let node = node
             .filter(|node| !node.is_empty())
-            .map(|node| NodeId(node.clone()));
+            .map(|node| NodeId(node.clone().into()));
         if [METADATA_CLUSTER, METADATA_ROLE]
             .iter()
             .any(|key| metadata.odd.contains(*key))

@@ -342,7 +342,7 @@ impl ActionReport {
         };
         ActionReport {
             action: action.name().into(),
-            node: action.node().0.clone(),
+            node: action.node().to_string(),
             cloud,
             result: result.into(),
             message: message.map(str::to_owned),

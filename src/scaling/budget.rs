@@ -617,7 +617,7 @@ mod tests {
         for month in 1..=12 {
             for year in [2026, 2027] {
                 let until = format!("{year}-{month:02}-02T00:00:00Z");
-                let id = NodeId(format!("n{year}-{month}"));
+                let id = NodeId(format!("n{year}-{month}").into());
                 spending.meters.insert(id, meter(hours(5), &until));
             }
         }

@@ -395,7 +395,7 @@ mod tests {
             node.join.proven = true;
             state
                 .nodes
-                .insert(NodeId(format!("{:?}", state.now)), node.into());
+                .insert(NodeId(format!("{:?}", state.now).into()), node.into());
         };
         for (flavor, cloud, fault, protected) in [
             ("g", "a", "Build of instance 9 aborted: unforeseen", true),

@@ -10,6 +10,7 @@ use super::node::Node;
 use super::observation::{CloudName, Observation, Observed, StartdView, Usage};
 use super::plan::NodeEntry;
 use super::policy::{CloudPolicy, Policy};
+use super::shared_text::SharedText;
 use super::state::{NodeType, State};
 
 /// The server of a node, as far as it is known.
@@ -19,7 +20,7 @@ pub struct ServerFigures {
     /// The UUID, once Nova has answered the create.
     pub id: Option<String>,
     /// What it boots from, as configured.
-    pub image: String,
+    pub image: SharedText,
     /// How long ago it was made, by its cloud's clock.
     pub age_seconds: Option<u64>,
     /// Cores of its flavor, where its cloud answers.
@@ -253,6 +254,9 @@ pub struct BackoffFigures {
 
 /// What is known of each server of a node type.
 pub(super) struct TypeFigures {
+    pub(super) cloud: SharedText,
+    pub(super) flavor: SharedText,
+    image: SharedText,
     vcpus: Option<u64>,
     per_hour: Option<Money>,
     /// Cores that one of them has offered.
@@ -271,6 +275,9 @@ impl TypeFigures {
             .node_type(node_type)
             .and_then(|memory| memory.capacity.as_ref());
         TypeFigures {
+            cloud: node_type.cloud.as_str().into(),
+            flavor: node_type.flavor.as_str().into(),
+            image: node_type.image.as_str().into(),
             vcpus: vcpus(observation, cloud, &node_type.flavor),
             per_hour: cloud.and_then(|cloud| cloud.price(&node_type.flavor)),
             offered: capacity.map(|capacity| capacity.total().cpus),
@@ -278,10 +285,10 @@ impl TypeFigures {
     }
 
     /// What is known of a server that was not listed yet.
-    pub(super) fn new_server(&self, image: &str) -> ServerFigures {
+    pub(super) fn new_server(&self) -> ServerFigures {
         ServerFigures {
             id: None,
-            image: image.to_owned(),
+            image: self.image.clone(),
             age_seconds: None,
             vcpus: self.vcpus,
             per_hour: self.per_hour,
@@ -300,7 +307,7 @@ impl TypeFigures {
                 .or_else(|| state.nodes.get(&node.id)?.server_id.clone()),
             age_seconds: listed.map(|record| record.age.as_secs()),
             vcpus: self.vcpus.or_else(startd).or(self.offered),
-            ..self.new_server(&node.node_type().image)
+            ..self.new_server()
         }
     }
 }

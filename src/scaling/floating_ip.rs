@@ -67,7 +67,7 @@ mod tests {
 
     #[test]
     fn only_what_leads_to_an_execute_server_is_a_nodes() {
-        let id = NodeId("n-1".to_owned());
+        let id = NodeId("n-1".into());
         let node = server(execute_metadata("pool-1", &id, "medium", "image"));
         let ip = FloatingIpRecord {
             id: "f".to_owned(),

@@ -42,6 +42,7 @@ mod secondary_quota;
 pub mod seconds;
 pub mod sender;
 mod sentence;
+pub mod shared_text;
 pub mod signing;
 pub mod source;
 pub mod state;

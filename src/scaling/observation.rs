@@ -18,6 +18,7 @@ use super::job_names::{JobIds, PoolJobs};
 use super::job_requirements::{JobFault, JobGroupKey, Matches, RequirementsDigest};
 use super::leftover::Leftovers;
 use super::sender::Sender;
+use super::shared_text::SharedText;
 
 pub use server::{
     AttachedVolume, BUILDER_LIFETIME, METADATA_CLUSTER, METADATA_CONDOR_HOST, METADATA_FLAVOR,
@@ -179,7 +180,7 @@ impl fmt::Display for Resources {
 /// published by its startd (`EhosNode`).
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct NodeId(pub String);
+pub struct NodeId(pub SharedText);
 
 impl fmt::Display for NodeId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -56,6 +56,7 @@ use super::observation::{CloudName, JobCounts, NodeId, Observation, Observed, Re
 use super::policy::Policy;
 use super::reason::Reason;
 use super::schedule::ActiveWindow;
+use super::shared_text::SharedText;
 use super::source::{Source, SourceKind};
 use super::state::{Outcome, State};
 use super::stranded::{StrandedJobs, stranded};
@@ -139,9 +140,9 @@ pub struct NodeEntry {
     /// Its server's name.
     pub name: String,
     /// Its cloud.
-    pub cloud: CloudName,
+    pub cloud: SharedText,
     /// Its flavor.
-    pub flavor: String,
+    pub flavor: SharedText,
     /// Its availability zone, where one is known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub zone: Option<String>,
@@ -365,7 +366,7 @@ impl Plan {
             let same = |last: &String| *last == before;
             for memory in &mut self.next.node_types {
                 let of_it =
-                    memory.node_type.cloud == line.cloud && memory.node_type.flavor == line.flavor;
+                    line.cloud == memory.node_type.cloud && line.flavor == memory.node_type.flavor;
                 if let Some(last) = memory
                     .last_failure
                     .as_mut()

@@ -289,7 +289,7 @@ mod tests {
     #[test]
     fn one_central_manager_in_common_makes_a_node_ours() {
         let other = |ours: &str, host: &str| {
-            let mut metadata = execute_metadata("p", &NodeId("n".to_owned()), "f", "i");
+            let mut metadata = execute_metadata("p", &NodeId("n".into()), "f", "i");
             metadata.insert(METADATA_CONDOR_HOST.to_owned(), host.to_owned());
             let record = ServerRecord {
                 id: "s".to_owned(),

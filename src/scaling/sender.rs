@@ -34,7 +34,7 @@ impl Sender {
         let id = user
             .strip_prefix(SHARED)
             .and_then(|id| id.strip_prefix('-'));
-        match id.map(|id| NodeId(id.to_owned())) {
+        match id.map(|id| NodeId(id.into())) {
             Some(id) if has_identity(&id) => Sender::Node(id),
             _ if [SHARED, "unauthenticated", "anonymous"].contains(&user) => Sender::AnyNode,
             _ if configured == Some(identity) => Sender::AnyNode,
@@ -96,7 +96,7 @@ mod tests {
     #[test]
     fn an_identity_names_a_node_all_nodes_or_neither() {
         let of = |identity| Sender::of(Some(identity), Some("worker@site"));
-        let node = NodeId(NODE.to_owned());
+        let node = NodeId(NODE.into());
         let own = own_identity(&node, "example.org").unwrap();
         assert_eq!(of(&own), Sender::Node(node));
         for shared in [
@@ -124,11 +124,7 @@ mod tests {
     #[test]
     fn only_ids_of_the_planner_have_an_identity() {
         for other in ["by-hand-1", "n-1", "9f0c1d2e-1111-2222-3333-444455556666"] {
-            assert_eq!(
-                own_identity(&NodeId(other.to_owned()), "d"),
-                None,
-                "{other}"
-            );
+            assert_eq!(own_identity(&NodeId(other.into()), "d"), None, "{other}");
         }
         assert_eq!(own_identities("d"), "execute-*@d");
     }

@@ -209,7 +209,7 @@ mod tests {
     #[test]
     fn a_server_is_signed_by_its_own_signature_alone() {
         let keys = keys("k1");
-        let mut metadata = execute_metadata("pool-1", &NodeId("n1".to_owned()), "f", "i");
+        let mut metadata = execute_metadata("pool-1", &NodeId("n1".into()), "f", "i");
         keys.sign(&mut metadata, "ehos-execute-n1", at(0));
         let own = server(metadata.clone(), "ehos-execute-n1", 3600);
         assert!(keys.has_signed(&own, at(3600)));
@@ -243,7 +243,7 @@ mod tests {
     #[test]
     fn a_copy_that_is_made_later_is_not_signed() {
         let keys = keys("k1");
-        let node = NodeId("b-1".to_owned());
+        let node = NodeId("b-1".into());
         let mut metadata = builder_metadata("pool-1", &node, Duration::from_secs(7200));
         keys.sign(&mut metadata, "ehos-builder-b-1", at(0));
         let copy = |age| server(metadata.clone(), "ehos-builder-b-1", age);
@@ -261,7 +261,7 @@ mod tests {
             SecretString::from("new".to_owned()),
             SecretString::from("old".to_owned()),
         ]);
-        let metadata = execute_metadata("pool-1", &NodeId("n1".to_owned()), "f", "i");
+        let metadata = execute_metadata("pool-1", &NodeId("n1".into()), "f", "i");
         for (signer, valid) in [
             (&old, [true, false]),
             (&new, [false, true]),

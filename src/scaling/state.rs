@@ -488,7 +488,7 @@ impl State {
                 searched: false,
                 failed: false,
             };
-            self.departed.insert(NodeId(server_id.to_owned()), departed);
+            self.departed.insert(NodeId(server_id.into()), departed);
         }
     }
 
@@ -548,7 +548,7 @@ mod tests {
         let later = state.now.plus(Duration::from_secs(7200));
         let mut memory = NodeState::new(node_type, "n", at(0), later);
         memory.adopted = true;
-        state.nodes.insert(NodeId("n".to_owned()), memory.into());
+        state.nodes.insert(NodeId("n".into()), memory.into());
         state.trust_adopted();
         assert!(state.adopted_trusted >= Some(later));
     }

@@ -88,7 +88,7 @@ pub(super) fn stranded(
             if let Some(running) = running.filter(|running| running.jobs > 0) {
                 machines.push(StrandedOn {
                     machine: gone.machine.to_owned(),
-                    node: gone.node.0.clone(),
+                    node: gone.node.to_string(),
                     schedd: schedd.clone(),
                     jobs: running.jobs,
                     example: running.example.clone(),

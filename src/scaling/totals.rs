@@ -320,11 +320,11 @@ impl Totals {
             } if !accepted() => {
                 let reason = line.why.name();
                 let is = |row: &DeleteTotal| {
-                    row.cloud == line.cloud && row.flavor == line.flavor && row.reason == reason
+                    line.cloud == row.cloud && line.flavor == row.flavor && row.reason == reason
                 };
                 let new = DeleteTotal {
-                    cloud: line.cloud.clone(),
-                    flavor: line.flavor.clone(),
+                    cloud: line.cloud.to_string(),
+                    flavor: line.flavor.to_string(),
                     reason: reason.to_owned(),
                     count: 0,
                 };
@@ -391,7 +391,7 @@ fn cloud_of(plan: &Plan, node: &NodeId, line: Option<&NodeEntry>) -> CloudName {
         let departed = plan.next.departed.get(node)?;
         Some(departed.cloud.clone())
     };
-    line.map(|line| line.cloud.clone())
+    line.map(|line| line.cloud.to_string())
         .or_else(departed)
         .unwrap_or_default()
 }

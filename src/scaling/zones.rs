@@ -199,7 +199,7 @@ mod tests {
         let at = jiff::Timestamp::UNIX_EPOCH;
         let mut memory = NodeState::new(node_type(), id, at, state.now);
         memory.zone = Some(zone.to_owned());
-        state.nodes.insert(NodeId(id.to_owned()), memory.into());
+        state.nodes.insert(NodeId(id.into()), memory.into());
     }
 
     #[test]

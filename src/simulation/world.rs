@@ -415,7 +415,7 @@ impl World {
         };
         for server in self.servers.values_mut() {
             let node = server.metadata.get(METADATA_NODE).cloned();
-            let node = NodeId(node.unwrap_or_default());
+            let node = NodeId(node.unwrap_or_default().into());
             let after = retires_after(Duration::from_secs(lifetime), &node);
             let over = self.now >= server.created + after.as_secs();
             if let Some(startd) = server.startd.as_mut().filter(|_| over) {

@@ -489,7 +489,7 @@ mod tests {
     fn identity() -> StartdIdentity {
         StartdIdentity {
             server_id: Some("uuid".to_owned()),
-            node: NodeId("n".to_owned()),
+            node: NodeId("n".into()),
             shares_node: false,
             machine: Some("m".to_owned()),
             own_ads: None,
@@ -518,7 +518,7 @@ mod tests {
             machine: "m".to_owned(),
             address: Some("<m>".to_owned()),
             instance_id: says.0.map(str::to_owned),
-            node: says.1.map(|node| NodeId(node.to_owned())),
+            node: says.1.map(|node| NodeId(node.into())),
             slots: vec![SlotView {
                 owners: Default::default(),
                 name: "slot1@m".to_owned(),
@@ -749,8 +749,8 @@ mod tests {
         }
         // The collector names the senders.
         let sent = |startd: StartdView, sender| StartdView { sender, ..startd };
-        let node = Sender::Node(NodeId("n".to_owned()));
-        let other = Sender::Node(NodeId("a".to_owned()));
+        let node = Sender::Node(NodeId("n".into()));
+        let other = Sender::Node(NodeId("a".into()));
         let drained = sent(startd(OURS, 0, drain()), node);
         let ads = [sent(forged.clone(), other.clone()), drained.clone()];
         let own = says(startd(OURS, 0, drain()));
@@ -958,7 +958,7 @@ mod tests {
             status,
             nova_status: None,
             deleting: false,
-            metadata: execute_metadata("c", &NodeId("n".to_owned()), "f", "i"),
+            metadata: execute_metadata("c", &NodeId("n".into()), "f", "i"),
             age: Duration::ZERO,
             fault: None,
             volumes: Vec::new(),
@@ -976,9 +976,9 @@ mod tests {
         assert_eq!(same(ServerStatus::Active), RecheckResult::AsPlanned);
         assert_eq!(same(ServerStatus::Shutoff), RecheckResult::AsPlanned);
         for metadata in [
-            execute_metadata("other", &NodeId("n".to_owned()), "f", "i"),
-            execute_metadata("c", &NodeId("m".to_owned()), "f", "i"),
-            builder_metadata("c", &NodeId("n".to_owned()), Duration::ZERO),
+            execute_metadata("other", &NodeId("n".into()), "f", "i"),
+            execute_metadata("c", &NodeId("m".into()), "f", "i"),
+            builder_metadata("c", &NodeId("n".into()), Duration::ZERO),
             Default::default(),
         ] {
             let changed = ServerRecord {

@@ -290,7 +290,7 @@ mod tests {
     fn a_node_with_a_lifetime_is_told_when_it_is_over() {
         let mut policy = Policy::new("p");
         let intent = Intent {
-            node: scaling::observation::NodeId("n".to_owned()),
+            node: scaling::observation::NodeId("n".into()),
             name: "n".to_owned(),
             cloud: "a".to_owned(),
             flavor: "f".to_owned(),

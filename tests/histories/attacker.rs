@@ -159,7 +159,7 @@ impl<'a> HostilePool<'a> {
             heard_ago: Duration::ZERO,
             draining: None,
             sender: match self.attack.own_identities {
-                true => Sender::Node(NodeId("20200101t000000-01".to_owned())),
+                true => Sender::Node(NodeId("20200101t000000-01".into())),
                 false => Sender::AnyNode,
             },
             ..victim.clone()
@@ -181,7 +181,7 @@ impl<'a> HostilePool<'a> {
                     complete: true,
                 });
             }
-            Lie::OtherNode => startd.node = Some(NodeId("another".to_owned())),
+            Lie::OtherNode => startd.node = Some(NodeId("another".into())),
             Lie::Odd => startd
                 .slots
                 .iter_mut()

@@ -14,7 +14,7 @@ use crate::site::Site;
 fn builder(site: &Site, lifetime_minutes: u64) -> String {
     let lifetime = Duration::from_secs(lifetime_minutes * 60);
     let number = locked(&site.world).servers.len() + 1;
-    let metadata = builder_metadata("pool-1", &NodeId(format!("b-{number}")), lifetime);
+    let metadata = builder_metadata("pool-1", &NodeId(format!("b-{number}").into()), lifetime);
     locked(&site.world).create_signed("blue", "ehos-v1-builder-b-1", "medium", metadata)
 }
 

@@ -196,7 +196,7 @@ fn the_servers_that_are_asked_about_are_bounded_and_the_unasked_go_first() {
         let mut departed = departed.clone();
         departed.server_id = Some(format!("s-{number}"));
         departed.searched = number % 10 != 0;
-        let node = scaling::observation::NodeId(format!("n-{number}"));
+        let node = scaling::observation::NodeId(format!("n-{number}").into());
         state.departed.insert(node, departed);
     }
     let traces = state.traces("blue");
@@ -247,7 +247,7 @@ fn without_a_memory_nothing_is_known_to_be_ours() {
 fn a_builder_leaves_things_behind_too() {
     let mut site = Site::simple();
     locked(&site.world).broken.leaks = true;
-    let node = scaling::observation::NodeId("b-1".to_owned());
+    let node = scaling::observation::NodeId("b-1".into());
     let metadata = scaling::observation::builder_metadata("pool-1", &node, minutes(5));
     locked(&site.world).create_signed("blue", "ehos-v1-builder-b-1", "medium", metadata);
     site.until(12, "it is gone", |world| world.servers.is_empty());
@@ -314,14 +314,14 @@ fn execute_servers(site: &Site) -> Vec<String> {
 fn a_floating_ip_that_a_cloud_gave_to_a_node_is_taken_off_it_with_the_key_alone() {
     let mut site = Site::simple();
     locked(&site.world).broken.floating_ips = true;
-    let builder = builder_metadata("pool-1", &NodeId("b-1".to_owned()), minutes(600));
+    let builder = builder_metadata("pool-1", &NodeId("b-1".into()), minutes(600));
     for (name, metadata) in [
         ("cm", master_metadata("pool-1")),
         ("builder", builder),
         ("somebody-s", Default::default()),
         (
             "another-pool-s",
-            execute_metadata("pool-2", &NodeId("n-1".to_owned()), "medium", "image"),
+            execute_metadata("pool-2", &NodeId("n-1".into()), "medium", "image"),
         ),
     ] {
         locked(&site.world).create("blue", name, "medium", metadata);

@@ -13,7 +13,7 @@ use simulation::{IMAGE, locked};
 use crate::site::Site;
 
 fn forged(site: &Site, number: usize) -> String {
-    let node = NodeId(format!("20260101T000000-{number:02}"));
+    let node = NodeId(format!("20260101T000000-{number:02}").into());
     let metadata = execute_metadata("pool-1", &node, "medium", IMAGE);
     let mut world = locked(&site.world);
     let id = world.create(
@@ -88,7 +88,7 @@ fn a_state_that_is_younger_than_a_boot_counts_them_towards_nodes_max() {
 #[test]
 fn a_forged_builder_is_not_deleted() {
     let mut site = Site::simple();
-    let metadata = builder_metadata("pool-1", &NodeId("b-1".to_owned()), Duration::ZERO);
+    let metadata = builder_metadata("pool-1", &NodeId("b-1".into()), Duration::ZERO);
     let id = locked(&site.world).create("blue", "ehos-v1-builder-b-1", "medium", metadata);
     for _ in 0..10 {
         site.tick();
@@ -127,9 +127,9 @@ fn a_copy_of_all_metadata_is_not_the_node() {
     };
     assert_eq!(
         phase(&site, &real.id),
-        (NodeId(real.metadata[METADATA_NODE].clone()), false)
+        (NodeId(real.metadata[METADATA_NODE].clone().into()), false)
     );
-    assert_eq!(phase(&site, &copy), (NodeId(copy.clone()), true));
+    assert_eq!(phase(&site, &copy), (NodeId(copy.clone().into()), true));
     // Without memory the startd says which one it is.
     site.state = State::default();
     site.tick();

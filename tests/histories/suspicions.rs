@@ -775,7 +775,7 @@ fn a_list_that_is_wrong_once_does_not_buy_what_is_there() {
 #[test]
 fn a_builder_whose_startd_says_only_its_node_id_is_no_capacity_and_keeps_its_job() {
     let mut site = Site::simple();
-    let node = NodeId("b-1".to_owned());
+    let node = NodeId("b-1".into());
     let metadata = builder_metadata("pool-1", &node, Duration::from_secs(300));
     let id = locked(&site.world).create_signed("blue", "builder", "medium", metadata);
     locked(&site.world).servers.get_mut(&id).unwrap().joins_at = Some(3700);

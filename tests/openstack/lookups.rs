@@ -245,7 +245,7 @@ fn a_server_in_error_ends_what_an_earlier_tick_found() {
     list.as_object_mut().unwrap().remove("servers_links");
     list["servers"][0]["metadata"] = json!(scaling::observation::execute_metadata(
         "pool-1",
-        &super::NodeId("n-1".to_owned()),
+        &super::NodeId("n-1".into()),
         "m1.small",
         "GOLD CentOS 7"
     ));

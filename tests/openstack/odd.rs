@@ -165,7 +165,7 @@ fn an_odd_server_of_ours_is_kept_and_cannot_be_deleted() {
             assert_eq!((obscure.role, &obscure.node), (None, &None), "{what}");
         } else {
             assert_eq!(obscure.role, Some(Role::Execute), "{what}");
-            assert_eq!(obscure.node, Some(NodeId("n-2".to_owned())), "{what}");
+            assert_eq!(obscure.node, Some(NodeId("n-2".into())), "{what}");
         }
         assert_eq!(view.unread.len(), 1, "{what}: {:?}", view.unread);
     }

@@ -218,7 +218,7 @@ impl Small {
                 let position = node.flavor.min(cloud.flavors.len() - 1);
                 let flavor = &cloud.flavors[position];
                 used = (used.0 + 1, used.1 + flavor.vcpus, used.2 + flavor.ram_mb);
-                let id = NodeId(format!("{}-{number:03}", cloud.name));
+                let id = NodeId(format!("{}-{number:03}", cloud.name).into());
                 let record = server(&id, position, node.phase);
                 let startd = startd(&id, &record.id, flavor, node.phase);
                 let memory = NodeState {

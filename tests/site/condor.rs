@@ -303,7 +303,7 @@ fn wait_for<T>(what: &str, pool: &CondorPool, mut found: impl FnMut(&PoolView) -
 fn identity(server_id: Option<&str>, node: &str, machine: Option<&str>) -> StartdIdentity {
     StartdIdentity {
         server_id: server_id.map(str::to_owned),
-        node: NodeId(node.to_owned()),
+        node: NodeId(node.into()),
         shares_node: false,
         machine: machine.map(str::to_owned),
         own_ads: None,
@@ -333,7 +333,7 @@ fn look(pool: &CondorPool, identity: &StartdIdentity) -> Vec<StartdView> {
 
 fn drain(slot: &str) -> PoolAction {
     PoolAction::Drain {
-        node: NodeId("test".to_owned()),
+        node: NodeId("test".into()),
         startd: identity(None, "test", None),
         slot: slot.to_owned(),
         reason: "ehos test: \"idle\"\tfor\nlong".to_owned(),
@@ -342,7 +342,7 @@ fn drain(slot: &str) -> PoolAction {
 
 fn cancel(slot: &str, request_id: &str) -> PoolAction {
     PoolAction::CancelDrain {
-        node: NodeId("test".to_owned()),
+        node: NodeId("test".into()),
         slot: slot.to_owned(),
         request_id: request_id.to_owned(),
     }
@@ -350,7 +350,7 @@ fn cancel(slot: &str, request_id: &str) -> PoolAction {
 
 fn invalidate(machine: &str) -> PoolAction {
     PoolAction::Invalidate {
-        node: NodeId("test".to_owned()),
+        node: NodeId("test".into()),
         machine: machine.to_owned(),
     }
 }
@@ -568,7 +568,7 @@ fn a_busy_node_is_seen_and_keeps_its_jobs(
         node.instance_id.as_deref(),
         Some("0f3c6c1e-0000-4000-8000-000000000001")
     );
-    assert_eq!(node.node, Some(NodeId("20261122t1".to_owned())));
+    assert_eq!(node.node, Some(NodeId("20261122t1".into())));
     assert_eq!(node.update_interval, Some(Duration::from_secs(5)));
     assert_eq!(node.slots.len(), 1);
     assert_eq!(node.slots[0].name, "slot1@n1");

@@ -85,7 +85,7 @@ fn uuid(node: &str) -> String {
 }
 
 fn server(node: &str, own_identity: bool) -> ServerRecord {
-    let mut metadata = execute_metadata(CLUSTER, &NodeId(node.to_owned()), "f", "i");
+    let mut metadata = execute_metadata(CLUSTER, &NodeId(node.into()), "f", "i");
     if own_identity {
         metadata.insert(METADATA_TOKEN_IDENTITY.to_owned(), identity(node));
     }

@@ -144,7 +144,7 @@ fn a_cycle_that_an_administrator_asks_for_begins_at_once() {
     let before = pool.began();
     let view = ticks.observe(&TrackedMachines::default(), deadline());
     assert!(view.collector.known().unwrap().cycle_began < Some(Duration::from_secs(20)));
-    let node = NodeId("test".to_owned());
+    let node = NodeId("test".into());
     ticks
         .perform(&PoolAction::Reschedule { node }, deadline())
         .unwrap();

@@ -87,7 +87,7 @@ fn soon() -> Deadline {
 
 fn intent(cluster: &str, number: usize) -> Intent {
     Intent {
-        node: NodeId(format!("{cluster}-{number}")),
+        node: NodeId(format!("{cluster}-{number}").into()),
         name: format!("osclient-{cluster}-{number}"),
         cloud: "ehos".to_owned(),
         flavor: "m1.small".to_owned(),
@@ -587,7 +587,7 @@ fn what_a_server_leaves_behind_is_removed_by_two_ticks() {
     let view = cloud.observe(&traces, soon()).unwrap();
     let ours = view.leftovers.known().unwrap().ours.clone();
     assert_eq!(ours.len(), 1, "its port: {ours:?}");
-    let node = NodeId(ours[0].id().to_owned());
+    let node = NodeId(ours[0].id().into());
     let leftover = ours[0].clone();
     let removal = CloudAction::Remove { node, leftover };
     let failure = cloud.perform(&removal, soon()).unwrap_err();

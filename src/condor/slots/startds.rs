@@ -64,7 +64,7 @@ impl Startds {
         let sender = Sender::of(slot.sender.as_deref(), identity);
         if let (Sender::Node(node), None) = (&sender, &slot.node) {
             // Whatever its ad says, or does not: no other node's ad is hidden by it.
-            slot.node = Some(node.0.clone());
+            slot.node = Some(node.to_string());
         }
         if !slot.wrong.is_empty() {
             self.cannot_read(slot.unreadable());
@@ -164,7 +164,7 @@ fn view(key: StartdKey, mut slots: Machine, now: i64) -> StartdView {
     StartdView {
         machine: key.machine,
         instance_id: key.instance_id,
-        node: key.node.map(NodeId),
+        node: key.node.map(|node| NodeId(node.into())),
         address: key.address,
         heard_ago,
         update_interval: update_interval

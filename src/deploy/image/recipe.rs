@@ -173,5 +173,5 @@ pub fn new_node(cloud: &str) -> NodeId {
     let moment = Timestamp::now().as_nanosecond();
     let hash = Sha256::digest(format!("{cloud} {} {moment}", std::process::id()));
     let text = hexadecimal(&hash);
-    NodeId(format!("b-{}", text.get(..12).unwrap_or(&text)))
+    NodeId(format!("b-{}", text.get(..12).unwrap_or(&text)).into())
 }

@@ -133,10 +133,9 @@ impl Life {
         let known = |of: &dyn Fn(&Event) -> Option<String>| {
             events.iter().rev().find_map(|(_, event)| of(event))
         };
-        let named = |of_event: &dyn Fn(&Event) -> &String,
-                     of_shown: &dyn Fn(&NodeReport) -> &String| {
+        let named = |of_event: &dyn Fn(&Event) -> &str, of_shown: &dyn Fn(&NodeReport) -> &str| {
             let name = shown.map(of_shown).or_else(|| newest.map(of_event));
-            name.cloned().unwrap_or_default()
+            name.unwrap_or_default().to_owned()
         };
         let steps = steps(node, records);
         if steps.is_empty() && shown.is_none() {

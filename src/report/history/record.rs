@@ -225,7 +225,7 @@ impl Event {
             machine: startd.map(|startd| startd.machine.clone()),
             cloud: node.cloud.clone(),
             flavor: node.flavor.clone(),
-            image: node.server.image.clone(),
+            image: node.server.image.to_string(),
             vcpus: node.server.vcpus,
             memory_mb: memory_mb.filter(|memory| *memory > 0),
             per_hour: node.server.per_hour,

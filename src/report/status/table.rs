@@ -191,7 +191,7 @@ impl Page {
         let parts = [
             ("  by cloud", by(&|node| node.cloud.clone())),
             ("  flavor", by(&|node| node.flavor.clone())),
-            ("  image", by(&|node| node.server.image.clone())),
+            ("  image", by(&|node| node.server.image.to_string())),
         ];
         for (label, counts) in parts {
             if !counts.is_empty() {

@@ -89,10 +89,10 @@ pub(super) fn reports(lines: &[NodeEntry]) -> Vec<NodeReport> {
 impl NodeReport {
     fn new(line: &NodeEntry, why: ReasonReport) -> NodeReport {
         NodeReport {
-            node: line.node.0.clone(),
+            node: line.node.to_string(),
             name: line.name.clone(),
-            cloud: line.cloud.clone(),
-            flavor: line.flavor.clone(),
+            cloud: line.cloud.to_string(),
+            flavor: line.flavor.to_string(),
             zone: line.zone.clone(),
             server: line.server.clone(),
             startd: line.startd.clone(),

@@ -27,7 +27,7 @@ pub struct BuilderReport {
 impl From<&BuilderEntry> for BuilderReport {
     fn from(line: &BuilderEntry) -> BuilderReport {
         BuilderReport {
-            node: line.node.0.clone(),
+            node: line.node.to_string(),
             server: line.server.clone(),
             name: line.name.clone(),
             cloud: line.cloud.clone(),
@@ -90,7 +90,7 @@ impl From<&FloatingIpEntry> for FloatingIpReport {
             id: line.id.clone(),
             address: line.address.clone(),
             cloud: line.cloud.clone(),
-            node: line.node.0.clone(),
+            node: line.node.to_string(),
             server: line.server.clone(),
             decision: line.decision.into(),
             why: ReasonReport::from(&line.why),

@@ -166,7 +166,7 @@ fn assign<'a>(
         let Some(cloud) = clouds.get(listed.cloud).copied() else {
             continue;
         };
-        let own = NodeId(own_id(server).to_owned());
+        let own = NodeId(own_id(server).into());
         // Two entries of the configuration may be one project: a server is of the one that made it, or the first.
         let known = |cloud: &CloudName| {
             let view = observation.clouds.get(cloud);
@@ -181,7 +181,7 @@ fn assign<'a>(
             continue;
         }
         // A second server with the same node id (for example of a copied configuration) is identified by its UUID.
-        let by_uuid = NodeId(server.id().to_owned());
+        let by_uuid = NodeId(server.id().into());
         let another =
             |server_id: &Option<String>| server_id.as_deref().is_some_and(|id| id != server.id());
         let taken = |id: &NodeId| {

@@ -100,8 +100,8 @@ impl<'a, 'n> NodeStartds<'a, 'n> {
             if let Some(found) = self.is_found.get_mut(index) {
                 *found = true;
             }
-            let is_meant =
-                same(says.instance, node.server) && (says.node.is_none() || says.node == Some(named));
+            let is_meant = same(says.instance, node.server)
+                && (says.node.is_none() || says.node == Some(named));
             return match is_meant {
                 true => (Match::Startd(startd), Vec::new()),
                 false => (Match::Contradiction(startd), Vec::new()),

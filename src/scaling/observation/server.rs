@@ -194,7 +194,7 @@ impl OwnedServer {
             .get(METADATA_NODE)
             .filter(|node| !node.is_empty())
             .cloned()
-            .map(NodeId);
+            .map(|node| NodeId(node.into()));
         Some(OwnedServer {
             token: TokenFacts::of(&record),
             record,
@@ -347,7 +347,7 @@ mod tests {
 
     #[test]
     fn what_is_made_is_recognised_as_what_it_is_for() {
-        let node = NodeId("n-1".to_owned());
+        let node = NodeId("n-1".into());
         let builder = recognised(builder_metadata("pool-1", &node, Duration::from_secs(7200)));
         assert_eq!(builder.role(), Role::Builder);
         assert_eq!(builder.node(), Some(&node));
@@ -359,7 +359,7 @@ mod tests {
 
     #[test]
     fn a_token_ends_by_the_age_of_its_server() {
-        let node = NodeId("n".to_owned());
+        let node = NodeId("n".into());
         let mut metadata = execute_metadata("pool-1", &node, "f", "i");
         assert_eq!(recognised(metadata.clone()).token_left(), None);
         let mut left = |lifetime: &str, age: u64| {
@@ -378,7 +378,7 @@ mod tests {
 
     #[test]
     fn a_builder_without_a_readable_lifetime_has_a_day() {
-        let mut metadata = builder_metadata("pool-1", &NodeId("n".to_owned()), Duration::ZERO);
+        let mut metadata = builder_metadata("pool-1", &NodeId("n".into()), Duration::ZERO);
         for unreadable in ["", "-1", "1h", "99999999999999999999999"] {
             metadata.insert(METADATA_LIFETIME.to_owned(), unreadable.to_owned());
             let day = Duration::from_secs(86_400);

@@ -82,7 +82,7 @@ impl Planner<'_> {
                 (decision, why) = (NodeDecision::Keep, Reason::BuilderRunsJobs { claims });
             }
             let record = builder.server.record();
-            let own = || NodeId(record.id.clone());
+            let own = || NodeId(record.id.clone().into());
             lines.push(BuilderEntry {
                 node: builder.server.node().cloned().unwrap_or_else(own),
                 server: record.id.clone(),

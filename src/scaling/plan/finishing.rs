@@ -6,7 +6,7 @@ use super::{
     JobGroupEntry, KnownSources, NodeDecision, NodeEntry, Plan, identity_mismatches, phase_name,
     queue, to_come,
 };
-use crate::figures::{self, PolicyFigures, ServerFigures, TypeFigures};
+use crate::figures::{self, PolicyFigures, TypeFigures};
 use crate::maintenance::{KeptNodes, Requests};
 use crate::money::Money;
 use crate::names::PhaseName;
@@ -94,13 +94,12 @@ impl<'a> Planner<'a> {
         let spare = self.spare_reason(self.spare(alive, unneeded));
         let types = self.survey.node_types.iter();
         let types: Vec<TypeFigures> = types.map(|one| self.type_figures(one)).collect();
-        let there = self.nodes.iter().filter_map(|node| {
-            let server = types.get(node.type_number)?.server_of(node, &self.next);
-            Some(self.node_line(node, server, &spare))
-        });
-        let new = self.new_nodes.iter().map(|new| self.new_line(new));
+        #[allow(clippy::indexing_slicing)] // Each node has the number of one of the types.
+        let figures = |node: &NodePlan<'_>| &types[node.type_number];
+        let there = self.nodes.iter();
         let mut all = Vec::with_capacity(self.nodes.len() + self.new_nodes.len());
-        all.extend(there.chain(new));
+        all.extend(there.map(|node| self.node_line(node, figures(node), &spare)));
+        all.extend(self.new_nodes.iter().map(|new| self.new_line(new)));
         all
     }
 
@@ -108,7 +107,7 @@ impl<'a> Planner<'a> {
         TypeFigures::new(self.observation, self.policy, &self.next, node_type)
     }
 
-    fn node_line(&self, node: &NodePlan<'_>, server: ServerFigures, spare: &Reason) -> NodeEntry {
+    fn node_line(&self, node: &NodePlan<'_>, figures: &TypeFigures, spare: &Reason) -> NodeEntry {
         let kept = || (NodeDecision::Keep, self.kept_because(node, spare));
         let (decision, why) = (node.decision.as_deref().cloned()).unwrap_or_else(kept);
         let why = match why {
@@ -122,15 +121,15 @@ impl<'a> Planner<'a> {
         NodeEntry {
             node: node.id.clone(),
             name: node.name().to_owned(),
-            cloud: node.node_type().cloud.clone(),
-            flavor: node.node_type().flavor.clone(),
+            cloud: figures.cloud.clone(),
+            flavor: figures.flavor.clone(),
             // One that is forgotten has none.
             zone: node
                 .memory
                 .zone
                 .clone()
                 .filter(|_| decision != NodeDecision::Forget),
-            server,
+            server: figures.server_of(node, &self.next),
             startd: figures::startd_of(node),
             phase: phase_name(&node.phase),
             requests: node.requests.clone(),
@@ -142,12 +141,12 @@ impl<'a> Planner<'a> {
     fn new_line(&self, new: &NewNode) -> NodeEntry {
         let figures = self.type_figures(&new.node_type);
         NodeEntry {
-            server: figures.new_server(&new.node_type.image),
+            server: figures.new_server(),
             startd: None,
             node: new.id.clone(),
             name: new.name.clone(),
-            cloud: new.node_type.cloud.clone(),
-            flavor: new.node_type.flavor.clone(),
+            cloud: figures.cloud,
+            flavor: figures.flavor,
             zone: new.zone.clone(),
             phase: PhaseName::New,
             requests: Requests::default(),

@@ -34,7 +34,7 @@ impl Planner<'_> {
             {
                 continue;
             }
-            let own = || NodeId(server.id().to_owned());
+            let own = || NodeId(server.id().into());
             let node = server.node().cloned().unwrap_or_else(own);
             let (decision, why) = if self.actions.changes_left() == 0 {
                 (NodeDecision::Keep, self.actions.used_up())

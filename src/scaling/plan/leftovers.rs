@@ -234,7 +234,7 @@ impl<'a> Planner<'a> {
             };
             memory.removed = Some(self.next.now);
             let action = CloudAction::Remove {
-                node: NodeId(line.id.clone()),
+                node: NodeId(line.id.clone().into()),
                 leftover: (*leftover).clone(),
             };
             self.actions.ask_cloud(&line.cloud, action);

@@ -483,7 +483,7 @@ impl<'a> Planner<'a> {
             |id: &NodeId| self.next.nodes.contains_key(id) || self.next.departed.contains_key(id);
         let mut number = self.new_nodes.len() + 1;
         loop {
-            let id = NodeId(format!("{stamp}-{number:02}"));
+            let id = NodeId(format!("{stamp}-{number:02}").into());
             if !taken(&id) {
                 return id;
             }

@@ -213,7 +213,7 @@ pub(super) fn view(world: &World, ad: &SimulatedAd) -> StartdView {
     StartdView {
         machine: name.clone(),
         instance_id: Some(ad.server.clone()),
-        node: ad.node.clone().map(NodeId),
+        node: ad.node.clone().map(|node| NodeId(node.into())),
         address: Some(ad.server.clone()),
         slots: vec![SlotView {
             owners: owners(world, &ad.server, ad.claims),

@@ -123,7 +123,7 @@ mod tests {
                 Timestamp::UNIX_EPOCH,
                 TickInstant::default(),
             );
-            state.nodes.insert(NodeId(name.to_owned()), node.into());
+            state.nodes.insert(NodeId(name.into()), node.into());
             state.node_type_mut(&kind).joined = 3;
             state.pauses.insert(
                 CloudName::from(name),

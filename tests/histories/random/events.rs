@@ -250,7 +250,7 @@ impl Forgery {
         now: u64,
         copied: Option<&SimulatedServer>,
     ) -> (String, BTreeMap<String, String>) {
-        let node = observation::NodeId(format!("forged-{now}"));
+        let node = observation::NodeId(format!("forged-{now}").into());
         let execute = |node: &observation::NodeId| execute_metadata(cluster, node, "large", IMAGE);
         let forged = format!("ehos-v1-execute-forged-{now}");
         match (self, copied) {
@@ -271,7 +271,7 @@ impl Forgery {
                     .get("ehos_node")
                     .cloned()
                     .unwrap_or_default();
-                (forged, execute(&observation::NodeId(node)))
+                (forged, execute(&observation::NodeId(node.into())))
             }
             (Forgery::Execute | Forgery::Copy | Forgery::NodeId, _) => {
                 let metadata = execute(&node);

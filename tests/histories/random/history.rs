@@ -319,7 +319,7 @@ impl History {
                 }
             }
             Event::SecondEhos { same_pool } => {
-                let node = NodeId(format!("theirs-{}", world.now));
+                let node = NodeId(format!("theirs-{}", world.now).into());
                 let pool = if *same_pool { "pool-1" } else { "pool-2" };
                 let metadata = execute_metadata(pool, &node, "large", IMAGE);
                 // One with a copy of the configuration has a copy of the key beside it.
@@ -408,7 +408,7 @@ impl History {
             }
             Event::Builder(minutes) => {
                 let lifetime = Duration::from_secs(minutes * 60);
-                let node = NodeId(format!("builder-{}-{}", world.now, world.servers.len()));
+                let node = NodeId(format!("builder-{}-{}", world.now, world.servers.len()).into());
                 let metadata = builder_metadata(&self.policy.cluster, &node, lifetime);
                 world.create_signed("green", "builder", "small", metadata);
             }

@@ -467,7 +467,7 @@ fn what_operators_request_is_done(tick: &Tick<'_>) -> Result<(), String> {
         let memory = tick.plan.next.nodes.get(&line.node);
         let sent = memory.is_some_and(|memory| memory.delete.intended.is_some());
         let contested = line.why.name() == "contested";
-        let known = tick.observation.clouds.get(&line.cloud);
+        let known = tick.observation.clouds.get(line.cloud.as_str());
         let listed = known.and_then(Observed::known).is_some_and(|view| {
             let mut servers = view.servers.iter();
             servers.any(|server| Some(server.id()) == line.server.id.as_deref())

@@ -187,7 +187,7 @@ impl BuildBackend for World {
         self.request()?;
         self.made += 1;
         let id = format!("s-{}", self.made);
-        let node = NodeId(id.clone());
+        let node = NodeId(id.clone().into());
         let mut metadata = builder_metadata("pool-1", &node, Duration::from_secs(5400));
         metadata.insert(CLOUD.to_owned(), "lab".to_owned());
         metadata.insert(METADATA_DIGEST.to_owned(), "d-1".to_owned());

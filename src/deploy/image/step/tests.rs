@@ -173,7 +173,7 @@ fn a_leftover_is_deleted_once_and_does_not_stop_the_build() {
 }
 
 fn server(id: &str, status: ServerStatus, minutes: u64, more: &[(&str, &str)]) -> OwnedServer {
-    let node = NodeId(format!("b-{id}"));
+    let node = NodeId(format!("b-{id}").into());
     let mut metadata = builder_metadata("pool-1", &node, Duration::from_secs(5400));
     metadata.extend(
         more.iter()
@@ -209,7 +209,7 @@ fn a_build_goes_on_with_its_own_builder_only() {
     use ServerStatus::{Active, Build, Error, Shutoff};
     let this: &[_] = &[(CLOUD, "lab"), (METADATA_DIGEST, "d-1")];
     let and = |more: (&'static str, &'static str)| [this, &[more]].concat();
-    let node = NodeId("n".to_owned());
+    let node = NodeId("n".into());
     let servers = [
         owned(
             "node",
