@@ -27,7 +27,7 @@ use super::observation::{
 use super::policy::{CloudPolicy, Policy};
 use super::state::{Expiry, NodeState, NodeType, Shared};
 
-pub(crate) use facts::{Facts, TypeFacts};
+pub(crate) use facts::{Facts, StateFacts, TypeFacts};
 
 /// What `DrainReason` begins with when the drain is this pool's ehos's.
 pub fn drain_mark(cluster: &str) -> String {

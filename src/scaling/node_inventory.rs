@@ -8,14 +8,14 @@ mod node_startds;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::index::Names;
-use super::matching::{Match, StaleAdFinder, by_what_it_says};
-use super::node::{Facts, Node, TypeFacts, is_fresh};
-use super::numbers::Numbers;
-use super::obscure::{hides_builder, obscured};
+use super::matching::{Match, SenderNames, StaleAdFinder, by_what_it_says};
+use super::node::{Facts, Node, StateFacts, TypeFacts, is_fresh};
+use super::numbers::{NumberedNode, Numbers};
+use super::obscure::{Obscured, hides_builder, obscured};
 use super::observation::{CloudName, NodeId, Observation, Observed, OwnedServer, Role, StartdView};
 use super::policy::Policy;
 use super::sender::Sender;
-use super::state::{BuilderState, NodeState, NodeType, State, UnmanagedMachines};
+use super::state::{BuilderState, NodeState, NodeType, Shared, State, UnmanagedMachines};
 use super::stranded::learn_jobless;
 pub(crate) use adopting::Listed;
 use adopting::{AllHolders, servers_of_nodes};
@@ -80,18 +80,11 @@ pub(crate) fn survey<'a>(
         number.is_some_and(|number| holders.several_carry(number))
     };
     let builders = builders(observation, state, several_carry);
-    let is_known = |cloud: &CloudName| {
-        let view = observation.clouds.get(cloud);
-        view.is_some_and(Observed::is_known)
-    };
-    let types = numbers.node_types.iter();
-    let types: Vec<TypeFacts<'_>> = types
-        .map(|node_type| TypeFacts::new(node_type, policy, is_known(&node_type.cloud)))
-        .collect();
     let collector = observation.pool.collector.known();
     let startds: &'a [StartdView] = collector.map_or(&[], |collector| collector.startds.as_slice());
     let mut node_startds = NodeStartds::new(startds, &numbers, policy.update_interval);
     let mut impostors = Vec::new();
+    let names = node_startds.names();
     let sight = |place: usize, id: &NodeId, memory: &NodeState| {
         let Some(node) = numbers.nodes.get(place) else {
             return Sight::default();
@@ -105,30 +98,11 @@ pub(crate) fn survey<'a>(
     state.forget_failures(policy);
     state.forget_zones(policy);
     state.forget_kinds(policy);
-    let of_types = (types.as_slice(), numbers.nodes.as_slice());
-    let sights = learn(observation, policy, state, &obscured, of_types, sight);
+    let look = Look::new(observation, policy, &numbers, &obscured, names);
+    let (nodes, sights) = look.learn(state, sight);
     add_impostors(&mut impostors, startds, policy);
-
-    let nodes = state.nodes.iter().zip(&sights).zip(&numbers.nodes);
-    let nodes = nodes.map(|(((id, memory), sight), numbered)| {
-        let Sight { server, found } = *sight;
-        #[allow(clippy::indexing_slicing)] // Each node has the number of one of the types.
-        let node_type = &types[numbered.node_type];
-        let facts = Facts {
-            id,
-            observation,
-            policy,
-            state,
-            memory,
-            server,
-            found,
-            cloud_known: node_type.cloud_known && !obscured.nodes.contains_key(id),
-        };
-        let own_identity = node_startds.needs_own_identity(memory, server);
-        facts.node(numbered.node_type, node_type, own_identity)
-    });
     let mut survey = NodeInventory {
-        nodes: nodes.collect(),
+        nodes,
         node_types: Vec::new(),
         others: Vec::new(),
         stale_ads: Vec::new(),
@@ -145,6 +119,100 @@ pub(crate) fn survey<'a>(
         state.unmanaged = UnmanagedMachines::Seen;
     }
     survey
+}
+
+/// All that nodes are put together of.
+struct Look<'a, 's> {
+    observation: &'a Observation,
+    policy: &'s Policy,
+    types: Vec<TypeFacts<'s>>,
+    numbered: &'s [NumberedNode],
+    obscured: &'s Obscured,
+    names: SenderNames,
+}
+
+impl<'a, 's> Look<'a, 's> {
+    fn new(
+        observation: &'a Observation,
+        policy: &'s Policy,
+        numbers: &'s Numbers<'_>,
+        obscured: &'s Obscured,
+        names: SenderNames,
+    ) -> Look<'a, 's> {
+        let is_known = |cloud: &CloudName| {
+            let view = observation.clouds.get(cloud);
+            view.is_some_and(Observed::is_known)
+        };
+        let types = numbers.node_types.iter();
+        let types = types.map(|one| TypeFacts::new(one, policy, is_known(&one.cloud)));
+        Look {
+            observation,
+            policy,
+            types: types.collect(),
+            numbered: &numbers.nodes,
+            obscured,
+            names,
+        }
+    }
+
+    /// Writes into the state what this observation shows of each node: each node right after that, while its parts are in the
+    /// caches.
+    fn learn(
+        &self,
+        state: &mut State,
+        sight: impl FnMut(usize, &NodeId, &NodeState) -> Sight<'a>,
+    ) -> (Vec<Node<'a>>, Vec<Sight<'a>>) {
+        let before = StateFacts::of(state);
+        let mut nodes = Vec::with_capacity(state.nodes.len());
+        let mut sights = Vec::with_capacity(state.nodes.len());
+        let mut adopted = Vec::new();
+        let learnt_of = |place, id: &NodeId, memory: &Shared<NodeState>, sight: Sight<'a>| {
+            nodes.push(self.node(&before, place, (id, memory), &sight));
+            sights.push(sight);
+            if memory.adopted {
+                adopted.push(place);
+            }
+        };
+        learn(self, state, sight, learnt_of);
+        let after = StateFacts::of(state);
+        // Another node may have shown that adopted ones are of this pool.
+        adopted.retain(|_| after.adopted_trusted != before.adopted_trusted);
+        for place in adopted {
+            if let (Some(node), Some(sight)) = (nodes.get_mut(place), sights.get(place))
+                && let Some((id, memory)) = state.nodes.get_key_value(&node.id)
+            {
+                *node = self.node(&after, place, (id, memory), sight);
+            }
+        }
+        (nodes, sights)
+    }
+
+    fn node(
+        &self,
+        state: &StateFacts,
+        place: usize,
+        (id, memory): (&NodeId, &Shared<NodeState>),
+        sight: &Sight<'a>,
+    ) -> Node<'a> {
+        let Sight { server, found } = *sight;
+        #[allow(clippy::indexing_slicing)] // Each node has a number, and that of one of the types.
+        let (number, node_type) = {
+            let number = self.numbered[place].node_type;
+            (number, &self.types[number])
+        };
+        let facts = Facts {
+            id,
+            observation: self.observation,
+            policy: self.policy,
+            state,
+            memory,
+            server,
+            found,
+            cloud_known: node_type.cloud_known && !self.obscured.nodes.contains_key(id),
+        };
+        let own_identity = self.names.needs_own_identity(memory, server);
+        facts.node(number, node_type, own_identity)
+    }
 }
 
 impl<'a> NodeInventory<'a> {

@@ -11,21 +11,25 @@ impl State {
     pub fn retirement(&self) -> Option<&OperatorPause> {
         self.paused.as_ref().filter(|pause| pause.retiring)
     }
+}
 
-    /// The requests for a node that are in force: of a pool that is taken away each node drains that nobody keeps.
-    pub(crate) fn requests_of(&self, node: &NodeState, at: Timestamp) -> Requests {
-        let requests = node.requests.at(at);
-        match self.retirement() {
-            Some(retirement) if requests.keep.is_none() => Requests {
-                drain: Some(Box::new(DrainRequest {
-                    since: retirement.since,
-                    by: retirement.by.clone(),
-                    replace: false,
-                })),
-                ..requests
-            },
-            _ => requests,
-        }
+/// The requests for a node that are in force: of a pool that is taken away each node drains that nobody keeps.
+pub(crate) fn requests_of(
+    node: &NodeState,
+    retirement: Option<&OperatorPause>,
+    at: Timestamp,
+) -> Requests {
+    let requests = node.requests.at(at);
+    match retirement {
+        Some(retirement) if requests.keep.is_none() => Requests {
+            drain: Some(Box::new(DrainRequest {
+                since: retirement.since,
+                by: retirement.by.clone(),
+                replace: false,
+            })),
+            ..requests
+        },
+        _ => requests,
     }
 }
 
@@ -48,7 +52,7 @@ mod tests {
             image: "i".into(),
         };
         let mut node = NodeState::new(node_type, "n", at(0), state.now);
-        assert!(state.requests_of(&node, at(1)).is_empty());
+        assert!(requests_of(&node, state.retirement(), at(1)).is_empty());
         let pause = OperatorPause {
             since: at(0),
             until: None,
@@ -58,20 +62,28 @@ mod tests {
             retiring: true,
         };
         state.paused = Some(pause.clone());
-        let drain = state.requests_of(&node, at(1)).drain.unwrap();
+        let drain = requests_of(&node, state.retirement(), at(1)).drain.unwrap();
         assert_eq!((drain.by.as_str(), drain.replace), ("alice", false));
         node.requests.keep = Some(Box::new(Keep {
             since: at(0),
             until: Some(at(60)),
             by: "bob".to_owned(),
         }));
-        assert_eq!(state.requests_of(&node, at(59)).drain, None);
-        assert!(state.requests_of(&node, at(60)).drain.is_some());
+        assert_eq!(requests_of(&node, state.retirement(), at(59)).drain, None);
+        assert!(
+            requests_of(&node, state.retirement(), at(60))
+                .drain
+                .is_some()
+        );
         state.paused = Some(OperatorPause {
             retiring: false,
             ..pause
         });
         assert!(state.retirement().is_none());
-        assert!(state.requests_of(&node, at(60)).drain.is_none());
+        assert!(
+            requests_of(&node, state.retirement(), at(60))
+                .drain
+                .is_none()
+        );
     }
 }

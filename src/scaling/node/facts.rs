@@ -6,11 +6,13 @@ use super::{
     JobLeft, JobListed, Node, NodeTypeNumber, Phase, after_mark, hidden, is_fresh, lists_job,
     mature_collector, node_listed,
 };
+use crate::maintenance::OperatorPause;
 use crate::matching::Match;
 use crate::observation::{NodeId, Observation, OwnedServer, ServerStatus, StartdView};
 use crate::pace::MINUTE;
 use crate::policy::{CloudPolicy, Policy};
-use crate::state::{NodeState, NodeType, Shared, State};
+use crate::retirement::requests_of;
+use crate::state::{NodeState, NodeType, Shared, State, TickInstant};
 
 /// The time for a server to show up in Nova's list once its create was answered.
 const LIST_DELAY: Duration = Duration::from_secs(5);
@@ -23,11 +25,30 @@ pub(crate) struct Facts<'a, 's> {
     pub(crate) id: &'s NodeId,
     pub(crate) observation: &'a Observation,
     pub(crate) policy: &'s Policy,
-    pub(crate) state: &'s State,
+    pub(crate) state: &'s StateFacts,
     pub(crate) memory: &'s Shared<NodeState>,
     pub(crate) server: Option<&'a OwnedServer>,
     pub(crate) found: Match<'a>,
     pub(crate) cloud_known: bool,
+}
+
+/// What the state says of all nodes.
+pub(crate) struct StateFacts {
+    now: TickInstant,
+    age: Duration,
+    pub(crate) adopted_trusted: Option<TickInstant>,
+    retirement: Option<OperatorPause>,
+}
+
+impl StateFacts {
+    pub(crate) fn of(state: &State) -> StateFacts {
+        StateFacts {
+            now: state.now,
+            age: state.age(),
+            adopted_trusted: state.adopted_trusted,
+            retirement: state.retirement().cloned(),
+        }
+    }
 }
 
 /// What the policy and the observation say of a node type.
@@ -91,7 +112,7 @@ impl<'a> Facts<'a, '_> {
             place: node_type.place,
             other_image: node_type.other_image,
             cloud_retires: node_type.cloud.is_some_and(|cloud| cloud.retire),
-            requests: self.state.requests_of(memory, self.observation.at),
+            requests: requests_of(memory, self.state.retirement.as_ref(), self.observation.at),
             phase: self.phase(),
         }
     }
@@ -116,7 +137,7 @@ impl<'a> Facts<'a, '_> {
             return match self.server {
                 None if self.cloud_known => Phase::Gone,
                 _ => Phase::Unsigned {
-                    counts: twice || one_is || self.state.age() < self.policy.boot_timeout,
+                    counts: twice || one_is || self.state.age < self.policy.boot_timeout,
                 },
             };
         }

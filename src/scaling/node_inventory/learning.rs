@@ -2,14 +2,13 @@
 
 use std::time::Duration;
 
-use super::Sight;
+use super::{Look, Sight};
 use crate::capacity::Capacity;
 use crate::matching::Match;
 use crate::node::{
     JobListed, NodeTypeNumber, TypeFacts, hidden, is_fresh, is_held, lists_job, mature_collector,
     node_listed,
 };
-use crate::numbers::NumberedNode;
 use crate::obscure::Obscured;
 use crate::observation::{NodeId, Observation, Observed, OwnedServer, ServerStatus, StartdView};
 use crate::policy::Policy;
@@ -57,22 +56,27 @@ struct Lesson<'s> {
     found: Match<'s>,
 }
 
-/// Writes into the memory what this observation shows of each node, and returns the `sight` of each.
+/// Writes into the memory what this observation shows of each node by its `sight`, and passes both on to `learnt_of`.
 pub(super) fn learn<'a>(
-    observation: &Observation,
-    policy: &Policy,
+    look: &Look<'a, '_>,
     state: &mut State,
-    obscured: &Obscured,
-    (types, numbered): (&[TypeFacts<'_>], &[NumberedNode]),
     mut sight: impl FnMut(usize, &NodeId, &NodeState) -> Sight<'a>,
-) -> Vec<Sight<'a>> {
+    mut learnt_of: impl FnMut(usize, &NodeId, &Shared<NodeState>, Sight<'a>),
+) {
+    let Look {
+        observation,
+        policy,
+        types,
+        numbered,
+        obscured,
+        ..
+    } = look;
     let mut learnt = Learnt {
         trusted: state.adopted_trusted,
         node_types: types.iter().map(|_| Shown::default()).collect(),
         ..Learnt::default()
     };
-    let mut sights = Vec::with_capacity(state.nodes.len());
-    let nodes = state.nodes.iter_mut().zip(numbered);
+    let nodes = state.nodes.iter_mut().zip(*numbered);
     for (position, ((id, memory), node)) in nodes.enumerate() {
         let sight = sight(position, id, memory);
         let lesson = Lesson {
@@ -89,11 +93,10 @@ pub(super) fn learn<'a>(
         };
         lesson.learn_server(memory, obscured, &mut learnt);
         lesson.learn_startd(memory, &mut learnt);
-        sights.push(sight);
+        learnt_of(position, id, memory, sight);
     }
     learnt.tell(state, types);
     learn_sources(observation, state);
-    sights
 }
 
 impl Lesson<'_> {

@@ -122,18 +122,14 @@ impl<'a, 'n> NodeStartds<'a, 'n> {
         !self.names.any
             || match startd.sender {
                 Sender::Node(_) => own,
-                Sender::Unknown | Sender::AnyNode => !self.needs_own_identity(memory, server),
+                Sender::Unknown | Sender::AnyNode => !self.names.needs_own_identity(memory, server),
                 Sender::Other => true,
             }
     }
 
-    /// See [`StartdFinder`].
-    pub(super) fn needs_own_identity(
-        &self,
-        memory: &NodeState,
-        server: Option<&OwnedServer>,
-    ) -> bool {
-        self.names.needs_own_identity(memory, server)
+    /// What the collector says of senders.
+    pub(super) fn names(&self) -> SenderNames {
+        self.names
     }
 
     /// The startds that are no node's, as far as that is known without a look at their names.
