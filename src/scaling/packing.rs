@@ -52,6 +52,8 @@ struct Place {
 /// Free space: slots, or whole nodes that are coming.
 #[derive(Debug, Default)]
 pub struct Stock {
+    /// No request is smaller in anything: a space that does not fit this is of no use.
+    least: Resources,
     unsettled: Shelves,
     settled: Shelves,
 }
@@ -164,7 +166,11 @@ impl Shelves {
         self.0.get_mut(index).filter(|shelf| shelf.cpus == cpus)
     }
 
-    fn add(&mut self, Place { cpus, space }: Place, owner: usize) {
+    fn add(&mut self, free: Resources, least: &Resources, class: Class, owner: usize) {
+        if !least.fits(&free) {
+            return;
+        }
+        let Place { cpus, space } = Place::new(&free, class);
         if let Some(shelf) = self.shelf(cpus) {
             shelf.add(space, owner);
             return;
@@ -209,7 +215,7 @@ impl Shelves {
     fn fill(
         &mut self,
         place: Place,
-        request: &Resources,
+        (request, least): (&Resources, &Resources),
         jobs: u64,
         used: &mut impl FnMut(usize, u64),
     ) -> u64 {
@@ -226,14 +232,21 @@ impl Shelves {
             let here = each.min(left);
             left -= here;
             used(owner, here);
-            let rest = free.minus(request, here);
-            self.add(Place::new(&rest, place.space.class), owner);
+            self.add(free.minus(request, here), least, place.space.class, owner);
         }
         left
     }
 }
 
 impl Stock {
+    /// For requests of which none is smaller than `least` in anything.
+    pub fn for_requests(least: Resources) -> Stock {
+        Stock {
+            least,
+            ..Stock::default()
+        }
+    }
+
     /// Adds the space of `owner`. `settled` space has been as it is for several negotiation cycles: a job that has
     /// waited beside it will not take it.
     pub fn add(&mut self, free: Resources, settled: bool, class: Class, owner: usize) {
@@ -241,7 +254,7 @@ impl Stock {
             true => &mut self.settled,
             false => &mut self.unsettled,
         };
-        shelves.add(Place::new(&free, class), owner);
+        shelves.add(free, &self.least, class, owner);
     }
 
     /// Places up to `jobs` of `request` into space of classes for which `takes` is true, into settled space only if
@@ -271,7 +284,7 @@ impl Stock {
                 _ => (&mut self.unsettled, &mut unsettled),
             };
             let Some(found) = *place else { break };
-            left = shelves.fill(found, request, left, &mut used);
+            left = shelves.fill(found, (request, &self.least), left, &mut used);
             // What is left of a space is smaller than it, so it is behind the cursor and not looked at again.
             *place = next(shelves, Some(found));
         }

@@ -167,12 +167,8 @@ impl<'a> Planner<'a> {
             .flat_map(Capacity::spaces)
             .copied()
             .reduce(|one, other| one.each(&other, u64::max));
-        let least_request =
-            |group: &JobGroup| match self.observation.matches.depends_on_machine(&group.asks) {
-                true => Resources::default(),
-                false => group.asks.request,
-            };
-        let mut least_from: Vec<Resources> = groups.iter().rev().map(least_request).collect();
+        let groups = groups.iter().rev();
+        let mut least_from: Vec<Resources> = groups.map(|group| self.least_of(group)).collect();
         let mut least: Option<Resources> = None;
         for request in &mut least_from {
             *request = least.map_or(*request, |least| least.each(request, u64::min));

@@ -25,7 +25,6 @@ use crate::state::NodeType;
 const OTHERS: Class = 0;
 
 /// All that demand is placed into.
-#[derive(Default)]
 struct Supply {
     free: Stock,
     idle: Stock,
@@ -135,7 +134,7 @@ impl Planner<'_> {
         let mut groups = self.groups();
         let settling_time = self.settling_time();
         self.remember_refusals(&mut groups, settling_time);
-        let mut supply = self.supply(settling_time);
+        let mut supply = self.supply(settling_time, self.least_request(&groups));
         let types = self.survey.node_types.iter().zip((0..).map(class_of));
         let mut classes: Vec<(&NodeType, Class)> = types.collect();
         classes.sort_unstable();
@@ -216,10 +215,30 @@ impl Planner<'_> {
         }
     }
 
+    /// No job of these groups requests less of anything.
+    pub(super) fn least_request(&self, groups: &[JobGroup]) -> Resources {
+        let requests = groups.iter().map(|group| self.least_of(group));
+        let least = requests.reduce(|one, other| one.each(&other, u64::min));
+        least.unwrap_or_default()
+    }
+
+    /// The least that a job of the group may request: of a request by machine nothing is known.
+    pub(super) fn least_of(&self, group: &JobGroup) -> Resources {
+        match self.observation.matches.depends_on_machine(&group.asks) {
+            true => Resources::default(),
+            false => group.asks.request,
+        }
+    }
+
     /// What there is. A slot that has been as it is for `settling_time` is settled: who has waited beside it for as long does
     /// not take it.
-    fn supply(&self, settling_time: Duration) -> Supply {
-        let mut supply = Supply::default();
+    fn supply(&self, settling_time: Duration, least: Resources) -> Supply {
+        let mut supply = Supply {
+            free: Stock::for_requests(least),
+            idle: Stock::for_requests(least),
+            coming: Stock::for_requests(least),
+            returning: Returning::for_requests(least),
+        };
         let mut idle: Vec<(Duration, usize, Class)> = Vec::new();
         let mut returning: Vec<(usize, Class, &StartdView)> = Vec::new();
         let types = self.survey.node_types.iter();

@@ -34,12 +34,22 @@ struct Shelf {
 /// All of them, in the order of their making.
 #[derive(Default)]
 pub(super) struct Returning {
+    /// No request is smaller in anything: a space that does not fit this is of no use.
+    least: Resources,
     nodes: Vec<ReturningNode>,
     /// Their spaces, by the number of cores.
     shelves: BTreeMap<u64, Shelf>,
 }
 
 impl Returning {
+    /// For requests of which none is smaller than `least` in anything.
+    pub(super) fn for_requests(least: Resources) -> Returning {
+        Returning {
+            least,
+            ..Returning::default()
+        }
+    }
+
     pub(super) fn add(
         &mut self,
         index: usize,
@@ -58,6 +68,9 @@ impl Returning {
     }
 
     fn put(&mut self, place: Place, space: Resources) {
+        if !self.least.fits(&space) {
+            return;
+        }
         let shelf = self.shelves.entry(space.cpus).or_default();
         shelf.most = shelf.most.each(&space, u64::max);
         shelf.first = Some(shelf.first.map_or(place, |first| first.min(place)));
