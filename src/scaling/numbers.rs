@@ -5,7 +5,7 @@
 
 use super::index::{Index, index};
 use super::node::NodeTypeNumber;
-use super::observation::{Observation, OwnedServer, Role, StartdView};
+use super::observation::{NodeId, Observation, OwnedServer, Role, StartdView};
 use super::sender::Sender;
 use super::state::{NodeType, State};
 
@@ -59,12 +59,18 @@ pub(crate) struct Numbers<'a> {
 impl<'a> Numbers<'a> {
     pub(crate) fn new(observation: &'a Observation, state: &'a State) -> Numbers<'a> {
         // A node has an id and a server.
-        let mut ids = Ids(index(2 * state.nodes.len()));
+        let mut ids = Ids {
+            numbers: index(2 * state.nodes.len()),
+            beside: Vec::with_capacity(2 * state.nodes.len()),
+        };
         let mut node_types = NodeTypes::default();
-        let nodes = state.nodes.iter().map(|(id, memory)| NumberedNode {
-            id: ids.number(&id.0),
-            server: memory.server_id.as_deref().map(|id| ids.number(id)),
-            node_type: node_types.number(&memory.node_type),
+        let nodes = state.nodes.iter().map(|(id, memory)| {
+            let (id, server) = ids.pair(&id.0, memory.server_id.as_deref());
+            NumberedNode {
+                id,
+                server,
+                node_type: node_types.number(&memory.node_type),
+            }
         });
         let nodes = nodes.collect();
         let clouds = observation.clouds.values().enumerate();
@@ -73,27 +79,36 @@ impl<'a> Numbers<'a> {
             let servers = view.servers.iter();
             servers.map(move |server| (cloud, server))
         });
-        let servers = servers.map(|(cloud, server)| NumberedServer {
-            server,
-            is_execute: server.role() == Role::Execute,
-            cloud,
-            id: ids.number(server.id()),
-            node: server.node().map(|node| ids.number(&node.0)),
+        let servers = servers.map(|(cloud, server)| {
+            let id = ids.number(server.id());
+            NumberedServer {
+                server,
+                is_execute: server.role() == Role::Execute,
+                cloud,
+                id,
+                node: server
+                    .node()
+                    .map(|node| ids.number_beside(Some(id), &node.0)),
+            }
         });
         let servers = servers.collect();
         let collector = observation.pool.collector.known();
         let startds = collector.iter().flat_map(|view| &view.startds);
-        let startds = startds.map(|startd: &'a StartdView| NumberedStartd {
-            instance: startd.instance_id.as_deref().map(|id| ids.number(id)),
-            node: startd.node.as_ref().map(|node| ids.number(&node.0)),
-            sender: match &startd.sender {
-                Sender::Node(node) => Some(ids.number(&node.0)),
-                _ => None,
-            },
+        let startds = startds.map(|startd: &'a StartdView| {
+            let instance = startd.instance_id.as_deref().map(|id| ids.number(id));
+            let mut beside = |node: &'a NodeId| ids.number_beside(instance, &node.0);
+            NumberedStartd {
+                instance,
+                node: startd.node.as_ref().map(&mut beside),
+                sender: match &startd.sender {
+                    Sender::Node(node) => Some(beside(node)),
+                    _ => None,
+                },
+            }
         });
         let startds = startds.collect();
         Numbers {
-            ids: ids.0,
+            ids: ids.numbers,
             node_types,
             nodes,
             servers,
@@ -124,13 +139,40 @@ impl<'a> Numbers<'a> {
     }
 }
 
-struct Ids<'a>(Index<&'a str, IdNumber>);
+struct Ids<'a> {
+    numbers: Index<&'a str, IdNumber>,
+    /// Of the server of a node, the id of the node. Whatever names the server mostly names that node, too.
+    beside: Vec<Option<(&'a str, IdNumber)>>,
+}
 
 impl<'a> Ids<'a> {
     fn number(&mut self, id: &'a str) -> IdNumber {
         #[allow(clippy::cast_possible_truncation)] // Four billion ids do not fit into the memory.
-        let next = self.0.len() as IdNumber;
-        *self.0.entry(id).or_insert(next)
+        let next = self.numbers.len() as IdNumber;
+        *self.numbers.entry(id).or_insert(next)
+    }
+
+    /// The numbers of a node and of its server.
+    fn pair(&mut self, id: &'a str, server: Option<&'a str>) -> (IdNumber, Option<IdNumber>) {
+        let number = self.number(id);
+        let server = server.map(|server| self.number(server));
+        if let Some(server) = server.map(|server| server as usize) {
+            let rows = self.beside.len().max(server + 1);
+            self.beside.resize(rows, None);
+            if let Some(row) = self.beside.get_mut(server) {
+                *row = Some((id, number));
+            }
+        }
+        (number, server)
+    }
+
+    /// The number of a node id that is named beside the id of a server.
+    fn number_beside(&mut self, server: Option<IdNumber>, node: &'a str) -> IdNumber {
+        let row = server.and_then(|server| self.beside.get(server as usize));
+        match row {
+            Some(Some((id, number))) if *id == node => *number,
+            _ => self.number(node),
+        }
     }
 }
 
@@ -187,7 +229,7 @@ mod tests {
     use super::*;
     use crate::job_names::PoolJobs;
     use crate::job_requirements::Matches;
-    use crate::observation::{NodeId, Observed, PoolView};
+    use crate::observation::{Observed, PoolView};
     use crate::state::{NodeState, TickInstant};
 
     #[test]

@@ -199,7 +199,11 @@ impl Totals {
         let step = plan.next.now.since(before.now);
         let mut known = before.nodes.iter().peekable();
         for (id, memory) in &plan.next.nodes {
-            while known.next_if(|(earlier, _)| *earlier < id).is_some() {}
+            // Copies of an id are equal at first sight.
+            while known
+                .next_if(|(earlier, _)| *earlier != id && *earlier < id)
+                .is_some()
+            {}
             let before = known.next_if(|(same, _)| *same == id);
             if !before.is_some_and(|(_, before)| before.is(memory)) {
                 self.saw_node(before.map(|(_, before)| &**before), memory);
