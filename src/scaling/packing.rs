@@ -415,7 +415,10 @@ mod tests {
             spaces in prop::collection::vec((resources(6), any::<bool>()), 0..30),
             groups in prop::collection::vec((resources(6), 1..20u64, any::<bool>(), 0..4usize), 0..12),
         ) {
-            let (mut stock, mut list) = (Stock::default(), List::default());
+            let requests = groups.iter().map(|(request, ..)| *request);
+            let least = requests.reduce(|one, other| one.each(&other, u64::min));
+            let mut stock = Stock::for_requests(least.unwrap_or_default());
+            let mut list = List::default();
             for (owner, (free, settled)) in spaces.iter().enumerate() {
                 stock.add(*free, *settled, owner % 3, owner);
                 list.0.entry((*free, *settled, owner % 3)).or_default().push_back(owner);
