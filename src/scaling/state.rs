@@ -3,6 +3,7 @@
 mod after;
 mod age;
 mod node;
+mod node_fields;
 mod shared;
 
 use std::cmp::Reverse;

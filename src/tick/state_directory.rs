@@ -20,6 +20,9 @@ use system::rights::SYSTEM_DIRECTORY;
 /// The version of the state file that this program writes, and the newest that it reads.
 const VERSION: u32 = 2;
 
+/// The state is written in pieces of this size: with 10,000 nodes it has 4 MB.
+const PIECE: usize = 64 * 1024;
+
 /// Name of the state file.
 const FILE: &str = "state.json";
 
@@ -114,6 +117,30 @@ pub struct Loaded {
 struct FileOut<'a> {
     version: u32,
     state: &'a State,
+}
+
+/// A file of today's layout, which begins with its version.
+#[derive(Deserialize)]
+struct FileToday {
+    #[serde(rename = "version")]
+    _version: Today,
+    state: State,
+}
+
+/// Today's version of the layout. Another one ends the reading.
+#[derive(Deserialize)]
+#[serde(try_from = "u32")]
+struct Today;
+
+impl TryFrom<u32> for Today {
+    type Error = &'static str;
+
+    fn try_from(version: u32) -> Result<Today, &'static str> {
+        match version {
+            VERSION => Ok(Today),
+            _ => Err("another version"),
+        }
+    }
 }
 
 #[derive(Deserialize)]
@@ -320,19 +347,18 @@ pub fn load(directory: &Path, set_aside: bool) -> Result<Loaded, Error> {
         }
         Err(source) => return Err(io_error(&path, "cannot be read", source)),
     };
+    // Only a file of another layout, or a damaged one, is read value by value.
+    if let Ok(FileToday { state, .. }) = serde_json::from_slice(&text) {
+        let notice = None;
+        return Ok(Loaded { state, notice });
+    }
     // The version is read first: a file of a newer ehos is not damaged.
     let version = serde_json::from_slice::<Version>(&text).ok();
     let version = version.and_then(|file| file.version.as_u64());
     if let Some(version) = version.filter(|version| *version > u64::from(VERSION)) {
         return Err(Error::Newer { path, version });
     }
-    // Only a file of an earlier layout, or a damaged one, is read value by value.
-    let whole = match version {
-        Some(version) if version == u64::from(VERSION) => serde_json::from_slice(&text).ok(),
-        _ => None,
-    };
-    let parsed = whole.map_or_else(|| read_by_value(&text), Ok);
-    match parsed {
+    match read_by_value(&text) {
         Ok(FileIn { state, lost }) if version.is_some() => {
             let notice = if lost.is_empty() {
                 None
@@ -406,7 +432,7 @@ pub fn save(directory: &Path, state: &State) -> Result<(), Error> {
         version: VERSION,
         state,
     };
-    let mut buffered = BufWriter::new(file.as_file_mut());
+    let mut buffered = BufWriter::with_capacity(PIECE, file.as_file_mut());
     serde_json::to_writer(&mut buffered, &file_out)
         .map_err(io::Error::from)
         .and_then(|()| buffered.flush())

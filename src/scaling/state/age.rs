@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use super::TickInstant;
 use crate::observation::OwnedServer;
@@ -10,31 +10,16 @@ use crate::policy::Policy;
 
 /// Since when the age of a server has required the replacement of its node. Without a time of Nova, the age is by the clock
 /// of this machine, which may jump and return: so it counts only after a while.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Age {
     /// It is older than `max_lifetime`.
-    #[serde(
-        default,
-        rename = "expired",
-        alias = "outlived",
-        skip_serializing_if = "Option::is_none"
-    )]
+    #[serde(rename = "expired", skip_serializing_if = "Option::is_none")]
     pub outlived: Option<TickInstant>,
     /// It is older than that by `max_lifetime_kill`.
-    #[serde(
-        default,
-        rename = "force_expired",
-        alias = "overdue",
-        skip_serializing_if = "Option::is_none"
-    )]
+    #[serde(rename = "force_expired", skip_serializing_if = "Option::is_none")]
     pub overdue: Option<TickInstant>,
     /// Its token ends within `token_renew_before`.
-    #[serde(
-        default,
-        rename = "token_expiring",
-        alias = "token_ending",
-        skip_serializing_if = "Option::is_none"
-    )]
+    #[serde(rename = "token_expiring", skip_serializing_if = "Option::is_none")]
     pub token_ending: Option<TickInstant>,
 }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::node_fields::NodeFields;
 use super::{Age, NodeType, TickInstant};
 use crate::job_requirements::JobGroupKey;
 use crate::maintenance::Requests;
@@ -25,14 +26,14 @@ const MAX_PLACES: usize = 4;
 
 /// What is remembered of a node.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "NodeFields")]
 pub struct NodeState {
     /// What it is made of.
-    #[serde(alias = "kind")]
     pub node_type: NodeType,
     /// The server's name.
     pub name: String,
     /// Its availability zone, as asked for, or as Nova says.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub zone: Option<String>,
     /// The server's UUID, once it is known.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -45,16 +46,16 @@ pub struct NodeState {
     pub adopted: bool,
     /// Since when a list has had its server without a valid signature, and its startd was not seen in the collector:
     /// it may be a forgery, is no capacity and is not touched. `None`: it is ehos's own.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub unsigned: Option<TickInstant>,
     /// The other central manager in the metadata of an adopted node.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub other_condor_host: Option<String>,
     /// Its create is saved, and no outcome of that create: the tick that sends it still runs, or was killed.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub unanswered: bool,
     /// Since when a later tick has found it so: nothing of ehos waits for that request any more.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub abandoned: Option<TickInstant>,
     /// A server list has had it.
     pub listed: bool,
@@ -65,12 +66,12 @@ pub struct NodeState {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub made_for: Option<JobGroupKey>,
     /// The submitters of those jobs, as far as limits apply to them.
-    #[serde(default, skip_serializing_if = "Submitters::is_empty")]
+    #[serde(skip_serializing_if = "Submitters::is_empty")]
     pub submitters: Submitters,
     /// It was found to have failed, and that was counted.
     pub failed: bool,
     /// The volumes of its server, as last seen before a delete.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub volumes: Vec<AttachedVolume>,
     /// Its startd.
     #[serde(flatten)]
@@ -92,19 +93,19 @@ pub struct NodeState {
 }
 
 /// A node's startd: where it is, and that it takes jobs.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Join {
     /// `Machine` of its startd.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub machine: Option<String>,
     /// `MyAddress` of its startd.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub address: Option<String>,
     /// Earlier addresses of its startd on other hosts or under other names: a forged ad may have been taken for its own.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub former: Vec<Place>,
     /// An ad of it has come from its own identity: others speak for it no more.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub identified: bool,
     /// When its startd was first seen.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -112,12 +113,12 @@ pub struct Join {
     /// Its startd has been seen to take jobs: what proves its kind.
     pub proven: bool,
     /// Since when its startd has been seen to take no jobs, though no drain is under way.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub closed: Option<TickInstant>,
 }
 
 /// A node's silence.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Silence {
     /// Since when its startd has been silent in a mature collector, before or after it joined.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -125,62 +126,50 @@ pub struct Silence {
     /// In its present silence a schedd has listed a running job on it.
     pub job_listed: bool,
     /// Since when, in its present silence, every schedd has answered and none has listed a running job on it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub unlisted: Option<TickInstant>,
 }
 
 /// The claims on a node.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Claims {
     /// Whether its last ad had claims.
     pub claimed: bool,
-    #[serde(default, rename = "claims", skip_serializing_if = "Option::is_none")]
+    #[serde(rename = "claims", skip_serializing_if = "Option::is_none")]
     pub count: Option<u64>,
     /// When that was last seen to change: what a startd says of it is out of date until its next update.
-    #[serde(
-        default,
-        rename = "claims_changed",
-        skip_serializing_if = "Option::is_none"
-    )]
+    #[serde(rename = "claims_changed", skip_serializing_if = "Option::is_none")]
     pub changed: Option<TickInstant>,
     /// A claim on it has been seen, or a trace of one.
     pub taken: bool,
 }
 
 /// A node's drain.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct DrainState {
     /// The time of the last cancel of a drain: an older ad gives no information about drains.
-    #[serde(
-        rename = "drain_cancelled",
-        alias = "returned",
-        skip_serializing_if = "Option::is_none"
-    )]
+    #[serde(rename = "drain_cancelled", skip_serializing_if = "Option::is_none")]
     pub returned: Option<TickInstant>,
     /// The request id of that drain: an ad that shows it may have been late.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub cancelled: Option<String>,
     /// Since when the cancel of that drain has been requested.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub cancelled_since: Option<TickInstant>,
     /// When its startd last accepted a drain: ads of it may not say so yet.
-    #[serde(
-        default,
-        rename = "drain_accepted",
-        skip_serializing_if = "Option::is_none"
-    )]
+    #[serde(rename = "drain_accepted", skip_serializing_if = "Option::is_none")]
     pub accepted: Option<TickInstant>,
     /// Since when it had been idle when it was drained: what its startd says of that under a drain is not relied on.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub idle_since: Option<TickInstant>,
     /// When a schedd last listed a running job on it, in its present drain, though its startd said that it is drained: what that
     /// says is not so.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub contradicted: Option<TickInstant>,
 }
 
 /// A node's delete.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct DeleteState {
     /// It was decided: from here on no drain is cancelled.
     #[serde(rename = "delete_intended", skip_serializing_if = "Option::is_none")]
@@ -189,7 +178,7 @@ pub struct DeleteState {
     #[serde(rename = "delete_accepted", skip_serializing_if = "Option::is_none")]
     pub accepted: Option<TickInstant>,
     /// Whether its ads were invalidated after that, and no new one has arrived.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub invalidated: bool,
 }
 
