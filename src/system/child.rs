@@ -2,22 +2,30 @@
 //! whole.
 
 use std::ffi::{OsStr, OsString};
-use std::io::{self, PipeReader, Read, Write};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::io::{self, Read, Write};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, ChildStderr, ChildStdout, Command, ExitStatus, Stdio};
 use std::thread;
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::pipe::fcntl_setpipe_size;
 use rustix::process::{
-    Pid, Resource, Rlimit, Signal, WaitId, WaitIdOptions, kill_process_group, prlimit, waitid,
+    Pid, PidfdFlags, Resource, Rlimit, Signal, WaitId, WaitIdOptions, kill_process_group,
+    pidfd_open, prlimit, waitid,
 };
 
 use crate::deadline::Deadline;
 
-/// Output is read in pieces of this size: what a pipe holds.
+/// The size of the first pieces of output. Output of that length is long: from then on, larger pieces are read.
+const FIRST_PIECE: usize = 4 * 1024;
 const PIECE: usize = 64 * 1024;
+/// Output of more than one large piece is collected in its pipe for this time, and read at once: to be woken up for each few
+/// lines takes more time than the lines.
+const COLLECTED: Duration = Duration::from_millis(25);
+/// What the pipe of long output holds, so that no child waits for a reader.
+const LONG_PIPE: usize = 1024 * 1024;
 /// What is kept of standard error; the rest is read and dropped.
 const STDERR_MAX: usize = 16 * 1024;
 /// How long a killed process may take to go (it can hang in the kernel, on a dead network file system).
@@ -111,10 +119,22 @@ pub fn run_within(
 ) -> Result<Ended, Error> {
     let mut running = start(command, stdin, bounds).map_err(Error::NotStarted)?;
     let mut stderr = Vec::new();
-    let mut piece = vec![0; PIECE];
+    let mut piece = vec![0; FIRST_PIECE];
+    let mut length: usize = 0;
     while !running.over() {
         match running.read(&mut piece, deadline) {
-            Ok(Event::Output(text)) => output(text),
+            Ok(Event::Output(text)) => {
+                output(text);
+                let read = text.len();
+                length = length.saturating_add(read);
+                if length >= FIRST_PIECE && piece.len() < PIECE {
+                    piece = vec![0; PIECE];
+                    running.widen();
+                }
+                if length > PIECE && (1..PIECE).contains(&read) {
+                    thread::sleep(COLLECTED.min(deadline.left()));
+                }
+            }
             Ok(Event::Errors(text)) => {
                 let room = STDERR_MAX.saturating_sub(stderr.len());
                 stderr.extend(text.iter().take(room));
@@ -185,8 +205,6 @@ fn limit(pid: Pid, bounds: Bounds) {
 }
 
 fn start(command: &mut Command, stdin: Vec<u8>, bounds: Bounds) -> io::Result<Running> {
-    // The other end is closed when the child has ended. (Linux has had a better way, pidfd, since 5.3.)
-    let (exit, open) = io::pipe()?;
     let mut child = clean(command)
         .stdin(if stdin.is_empty() {
             Stdio::null()
@@ -200,22 +218,17 @@ fn start(command: &mut Command, stdin: Vec<u8>, bounds: Bounds) -> io::Result<Ru
     let pid = Pid::from_child(&child);
     limit(pid, bounds);
     let input = child.stdin.take();
-    let running = Running {
+    let mut running = Running {
         stdout: child.stdout.take(),
         stderr: child.stderr.take(),
-        exit: Some(exit),
+        exit: None,
         child,
         reaped: false,
     };
-    thread::spawn(move || {
-        // The process stays a zombie, so that its number is its own until it is reaped after the kill.
-        let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
-        while let Err(error) = waitid(WaitId::Pid(pid), options) {
-            if error != rustix::io::Errno::INTR {
-                break;
-            }
-        }
-        drop(open);
+    running.exit = Some(match pidfd_open(pid, PidfdFlags::empty()) {
+        Ok(exit) => exit,
+        // Linux before 5.3.
+        Err(_) => exit_by_thread(pid)?,
     });
     if let Some(mut pipe) = input {
         // Beside the reading: a pipe holds less than some children are given.
@@ -227,6 +240,22 @@ fn start(command: &mut Command, stdin: Vec<u8>, bounds: Bounds) -> io::Result<Ru
         });
     }
     Ok(running)
+}
+
+/// A pipe that is closed when the process has ended. It stays a zombie, so that its number is its own until it is reaped
+/// after the kill.
+fn exit_by_thread(pid: Pid) -> io::Result<OwnedFd> {
+    let (exit, open) = io::pipe()?;
+    thread::spawn(move || {
+        let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
+        while let Err(error) = waitid(WaitId::Pid(pid), options) {
+            if error != rustix::io::Errno::INTR {
+                break;
+            }
+        }
+        drop(open);
+    });
+    Ok(exit.into())
 }
 
 /// What comes from a child next.
@@ -244,8 +273,8 @@ struct Running {
     /// Until it is closed by all who hold it.
     stdout: Option<ChildStdout>,
     stderr: Option<ChildStderr>,
-    /// Closed when the child has ended and is a zombie.
-    exit: Option<PipeReader>,
+    /// Can be read when the child has ended and is a zombie.
+    exit: Option<OwnedFd>,
     reaped: bool,
 }
 
@@ -286,6 +315,15 @@ impl Running {
             self.exit = None;
         }
         Ok(Event::Nothing)
+    }
+
+    /// Lets the pipe of the output hold more. Without that the child waits now and then.
+    fn widen(&self) {
+        if let Some(pipe) = &self.stdout
+            && let Err(error) = fcntl_setpipe_size(pipe, LONG_PIPE)
+        {
+            log::debug!("process {}: its pipe stays small: {error}", self.child.id());
+        }
     }
 
     /// Kills what there still is of the process group and reaps the child.
@@ -406,6 +444,33 @@ mod tests {
         ] {
             assert!(!is_passed(OsStr::new(secret)), "{secret}");
         }
+    }
+
+    #[test]
+    fn long_output_is_read_whole_in_few_pieces() {
+        let mut pieces = Vec::new();
+        let mut command = Command::new("dd");
+        let ended = run(
+            command.args(["if=/dev/zero", "bs=1000", "count=400", "status=none"]),
+            Vec::new(),
+            Deadline::within(LONG),
+            |piece| pieces.push(piece.len()),
+        );
+        assert!(ended.unwrap().status.success());
+        assert_eq!(pieces.iter().sum::<usize>(), 400_000);
+        assert!(pieces.len() < 200, "{}", pieces.len());
+    }
+
+    #[test]
+    fn a_thread_notices_the_end_too() {
+        let mut child = Command::new("/bin/sh")
+            .args(["-c", "exit 3"])
+            .spawn()
+            .unwrap();
+        let exit = exit_by_thread(Pid::from_child(&child)).unwrap();
+        let [ended] = ready([Some(exit.as_fd())], Deadline::within(LONG)).unwrap();
+        assert!(ended);
+        assert_eq!(child.wait().unwrap().code(), Some(3));
     }
 
     #[test]

@@ -30,9 +30,31 @@ fn is_printable_ascii(byte: u8) -> bool {
     matches!(byte, b' '..=b'~')
 }
 
+/// The place of the first byte that is no printable ASCII. Most text has none: eight bytes are looked at together.
+fn first_unprintable(bytes: &[u8]) -> Option<usize> {
+    let eights = bytes.chunks_exact(8);
+    let printable = eights.take_while(|eight| are_printable(eight)).count() * 8;
+    let rest = bytes.get(printable..)?;
+    let at = rest.iter().position(|byte| !is_printable_ascii(*byte))?;
+    Some(printable + at)
+}
+
+/// Whether each of eight bytes is printable ASCII.
+fn are_printable(eight: &[u8]) -> bool {
+    const ONES: u64 = u64::MAX / 0xff;
+    let Ok(eight) = eight.try_into() else {
+        return false;
+    };
+    let bytes = u64::from_ne_bytes(eight);
+    // The highest bit of a byte is set: from 0x80 on it was, and 0x7f gets it; below 0x20 a byte borrows it.
+    let above = bytes | bytes.wrapping_add(ONES);
+    let below = bytes.wrapping_sub(ONES * 0x20) & !bytes;
+    (above | below) & (ONES * 0x80) == 0
+}
+
 /// The text on one line: control characters and line breaks become spaces, unseen characters are left out.
 pub fn clean(text: &str) -> String {
-    if text.bytes().all(is_printable_ascii) {
+    if first_unprintable(text.as_bytes()).is_none() {
         return text.to_owned();
     }
     text.chars()
@@ -71,7 +93,7 @@ fn first_hostile(text: &str, keep: &impl Fn(char) -> bool) -> Option<(usize, cha
     loop {
         // Printable ASCII is most of every text, and needs no decoding.
         let rest = text.get(from..)?;
-        from += rest.bytes().position(|byte| !is_printable_ascii(byte))?;
+        from += first_unprintable(rest.as_bytes())?;
         let c = text.get(from..)?.chars().next()?;
         if is_hostile(c) && !keep(c) {
             return Some((from, c));
@@ -206,7 +228,18 @@ impl<'a> PlainWriter<'a> {
         }
     }
 
+    /// Whether nothing of the text has to be changed: true of nearly all JSON.
+    fn is_plain(&self, text: &str) -> bool {
+        let begins = self.at_start && text.starts_with('<') || text.contains("\n<");
+        let keep = |c: char| matches!(c, '\n' | '\t');
+        !self.own.styles && (self.own.levels || !begins) && first_hostile(text, &keep).is_none()
+    }
+
     fn put(&mut self, text: &str) -> io::Result<()> {
+        if self.is_plain(text) {
+            self.at_start = text.is_empty() && self.at_start || text.ends_with('\n');
+            return self.inner.write_all(text.as_bytes());
+        }
         let mut out = String::with_capacity(text.len().min(2 * CHUNK));
         let mut rest = text;
         if self.own.styles {
@@ -403,6 +436,29 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn no_byte_is_overlooked() {
+        for byte in 0..=u8::MAX {
+            for at in 0..17 {
+                let mut bytes = [b'~'; 17];
+                bytes[at] = byte;
+                let found = (!is_printable_ascii(byte)).then_some(at);
+                assert_eq!(first_unprintable(&bytes), found, "{byte} at {at}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_level_is_found_in_a_text_that_is_plain_otherwise() {
+        let texts = ["<3>a\n", "a\n<3>b\n", "<", "3>a\n<4>", "", "<5>"];
+        let text = written(Own::default(), |out| {
+            for text in texts {
+                out.write_all(text.as_bytes()).unwrap();
+            }
+        });
+        assert_eq!(text, " <3>a\na\n <3>b\n<3>a\n <4><5>");
     }
 
     #[test]
