@@ -30,6 +30,10 @@ use system::rights;
 /// No answer that ehos asks for is larger: a page of 1000 servers is about 2 MB. An answer in gzip is measured after it was
 /// decompressed. The services do not compress, but a proxy in front of them may.
 const LARGEST_BODY: u64 = 16 * 1024 * 1024;
+/// Buffers of a connection, which are filled with zeros when it begins. The head of a request must fit into the first, the
+/// head of an answer into the second.
+const OUTPUT_BUFFER: usize = 32 * 1024;
+const INPUT_BUFFER: usize = 64 * 1024;
 /// How long a connection may take to come about.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long is waited before a request is sent for the second and the third time.
@@ -178,6 +182,8 @@ impl Client {
                 .proxy(proxy)
                 .user_agent(concat!("ehos/", env!("CARGO_PKG_VERSION")))
                 .accept("application/json")
+                .output_buffer_size(OUTPUT_BUFFER)
+                .input_buffer_size(INPUT_BUFFER)
                 .timeout_global(Some(request_timeout))
                 .timeout_resolve(Some(connect_timeout(request_timeout)))
                 .timeout_connect(Some(connect_timeout(request_timeout)))
