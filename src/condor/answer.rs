@@ -4,17 +4,17 @@
 //! a line apart, tools are asked for strings as `unparse(X)`, which is quoted and escaped, and for numbers as
 //! `int(X)` or the like, which is a number, `undefined` or `error`.
 
-/// The values of one line. Most have a few bytes, for which each search of `str::split` costs more than a loop.
+use std::borrow::Cow;
+
+/// The values of one line.
 pub(super) fn columns(line: &str) -> Vec<&str> {
     let mut columns = Vec::with_capacity(32);
     let mut start = 0;
-    for (at, byte) in line.bytes().enumerate() {
-        if byte == b'\t' {
-            columns.extend(line.get(start..at));
-            start = at + 1;
-        }
+    for at in memchr::memchr_iter(b'\t', line.as_bytes()) {
+        columns.push(line.get(start..at).unwrap_or_default());
+        start = at + 1;
     }
-    columns.extend(line.get(start..));
+    columns.push(line.get(start..).unwrap_or_default());
     columns
 }
 
@@ -43,9 +43,17 @@ pub(super) fn amount(value: &str) -> Option<u64> {
 
 /// The string that `unparse` has written; `None` for an attribute that is absent, an expression or no string.
 pub(super) fn string(value: &str) -> Option<String> {
-    let inner = value.strip_prefix('"')?.strip_suffix('"')?;
-    if !inner.bytes().any(|byte| matches!(byte, b'"' | b'\\')) {
-        return Some(inner.to_owned());
+    text(value).map(Cow::into_owned)
+}
+
+/// The same, borrowed from the line if nothing in it is escaped.
+pub(super) fn text(value: &str) -> Option<Cow<'_, str>> {
+    let inner = match value.as_bytes() {
+        [b'"', .., b'"'] => value.get(1..value.len() - 1)?,
+        _ => return None,
+    };
+    if memchr::memchr2(b'"', b'\\', inner.as_bytes()).is_none() {
+        return Some(Cow::Borrowed(inner));
     }
     let mut bytes = Vec::with_capacity(inner.len());
     let mut rest = inner.bytes().peekable();
@@ -80,7 +88,7 @@ pub(super) fn string(value: &str) -> Option<String> {
             other => other,
         });
     }
-    Some(String::from_utf8_lossy(&bytes).into_owned())
+    Some(Cow::Owned(String::from_utf8_lossy(&bytes).into_owned()))
 }
 
 /// What a tool is asked for a string of an ad with (`-af:tV`): whatever the ad has there, the answer is one line of at most
@@ -95,11 +103,11 @@ pub(super) fn short_string(attribute: &str) -> String {
 }
 
 /// The answer to [`short_string`]; an error for anything but a string, or nothing.
-pub(super) fn readable_string(value: &str) -> Result<Option<String>, ()> {
+pub(super) fn readable_text(value: &str) -> Result<Option<Cow<'_, str>>, ()> {
     match value {
         // As fixtures of `unparse` have it.
         "undefined" | "" => Ok(None),
-        value => string(value).map(Some).ok_or(()),
+        value => text(value).map(Some).ok_or(()),
     }
 }
 

@@ -268,7 +268,11 @@ impl Lines {
             let (head, tail) = piece.split_at(end);
             piece = tail.get(1..).unwrap_or_default();
             if self.rest.is_empty() && head.len() <= LINE_MAX {
-                line(&String::from_utf8_lossy(head))?;
+                // Nearly every line is text, which is checked faster than it is mended.
+                match str::from_utf8(head) {
+                    Ok(text) => line(text)?,
+                    Err(_) => line(&String::from_utf8_lossy(head))?,
+                }
             } else {
                 self.keep(head);
                 self.give(line)?;

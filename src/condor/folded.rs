@@ -3,6 +3,7 @@
 //! Owns: the columns of a line, and the bounds of what is kept. Each line counts for itself: one that cannot be read costs
 //! its own jobs alone, which are counted as [`JobFault`] or by [`Folded::torn`].
 
+mod asked;
 mod columns;
 mod demand;
 mod ending;
@@ -11,13 +12,14 @@ mod odd_jobs;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::rc::Rc;
 
-use ending::{AskedFor, Ending, Shape};
+use asked::Known;
+use ending::{Ending, Shape};
 
 use super::answer::{amount, excerpt, integer};
 use super::column::LONG;
 use super::command::is_cut;
 use super::expression::Names;
-use super::job_ad::{COLUMNS_MAX, Columns, JobAd, JobColumns, Unread};
+use super::job_ad::{COLUMNS_MAX, Columns, JobAd, Unread};
 use scaling::idle_time::IdleTimes;
 use scaling::job_names::{JobId, JobIds};
 use scaling::job_requirements::{JobFault, OwnerBound, RequirementsDigest};
@@ -37,9 +39,6 @@ const ALL_SHAPES_MAX: usize = 64 * 1024 * 1024;
 
 /// Job groups of one owner; jobs beyond are counted together.
 const GROUPS_MAX: usize = 10_000;
-
-/// Jobs that refer to more attributes ask for no columns: they are read one by one.
-const NAMES_MAX: usize = 30;
 
 /// Jobs of one owner whose Requirements name their own number that HTCondor is asked about, each by itself.
 const NUMBERED_MAX: usize = 500;
@@ -94,6 +93,7 @@ pub(super) struct Folded {
     places: HashMap<Shape, usize>,
     ads: BTreeMap<RequirementsDigest, JobAd>,
     endings_bytes: usize,
+    known: Known,
     /// The job that is being taken was told with all of its attributes: these.
     told_whole: Option<Rc<BTreeMap<String, String>>>,
     /// Jobs of each owner that were not read.
@@ -316,12 +316,13 @@ impl Folded {
         let mut ending = Ending::read(ending)?;
         let (mut shape, mut fault) = ending.shape();
         let mut by_number = false;
-        let mut names = BTreeSet::new();
+        let mut names = Rc::default();
         if self.requirements {
-            let asked = self.asked(&mut ending, number, &shape.owner, &mut names)?;
+            let asked = self.asked(&mut ending, number, &shape.owner)?;
             shape.needs = asked.needs;
             shape.machine_requests = asked.machine_requests;
             by_number = asked.by_number;
+            names = asked.names;
             fault = fault.or(asked.fault);
         } else if ending.rest.next().is_some() && self.told_whole.is_none() {
             return None;
@@ -332,98 +333,7 @@ impl Folded {
         if let Some(fault) = fault {
             shape = shape.with_fault(fault);
         }
-        if names.len() > NAMES_MAX {
-            names.clear();
-        }
-        Some((shape, by_number, Rc::new(names)))
-    }
-
-    /// What the Requirements of an ending, and the columns that they refer to, ask for. `names` gets the attributes that they
-    /// refer to.
-    fn asked(
-        &mut self,
-        ending: &mut Ending<'_>,
-        number: Option<[u64; 2]>,
-        owner: &Option<String>,
-        names: &mut BTreeSet<String>,
-    ) -> Option<AskedFor> {
-        let whole = self.told_whole.clone();
-        let requirements = ending.rest.next()?;
-        // Each column has its value, which may be empty.
-        let columns: BTreeMap<&str, &str> = match &whole {
-            Some(ad) => {
-                ending.rest.next()?;
-                let all = ad.iter();
-                all.map(|(name, text)| (name.as_str(), text.as_str()))
-                    .collect()
-            }
-            None => {
-                let columns = self.columns.all().into_iter();
-                let columns = columns.map(|name| Some((name, ending.rest.next()?)));
-                columns.collect::<Option<_>>()?
-            }
-        };
-        if ending.rest.next().is_some() {
-            return None;
-        }
-        let mut asked = AskedFor::default();
-        if requirements.is_empty() {
-            return Some(asked);
-        }
-        let job = JobColumns {
-            universe: ending.universe,
-            requirements,
-            requests: std::array::from_fn(|which| {
-                let name = REQUESTS.get(which).copied().unwrap_or_default();
-                (
-                    name,
-                    ending.requests.get(which).copied().unwrap_or_default(),
-                )
-            }),
-            number,
-            whole: whole.is_some(),
-        };
-        let beyond = |bound| {
-            Some(JobFault::OwnerBound {
-                owner: owner.clone(),
-                bound,
-            })
-        };
-        match ad(&job, &columns, &self.columns.nodes_ask, names) {
-            Ok(ad) => {
-                asked.machine_requests = ad.machine_requests().next().is_some();
-                asked.by_number = ad.is_numbered();
-                match self.keep_ad(ad, owner) {
-                    Some(needs) => asked.needs = needs,
-                    None => asked.fault = beyond(OwnerBound::Requirements),
-                }
-            }
-            Err(Unread::Long(attribute)) => {
-                asked.fault = Some(ending::unread(&attribute, &ending::longer(AD_MAX)));
-            }
-            Err(Unread::Steps) => asked.fault = beyond(OwnerBound::Time),
-            Err(why) => {
-                asked.by_number = why == Unread::Number;
-                asked.needs = why.needs();
-            }
-        }
-        Some(asked)
-    }
-
-    fn keep_ad(&mut self, ad: JobAd, owner: &Option<String>) -> Option<RequirementsDigest> {
-        let needs = ad.needs();
-        if self.ads.contains_key(&needs) {
-            return Some(needs);
-        }
-        let size = ad.size();
-        let share = self.shares.entry(owner.clone()).or_default();
-        if share.ads_bytes + size > ADS_MAX || self.all.ads_bytes + size > ALL_ADS_MAX {
-            return None;
-        }
-        share.ads_bytes += size;
-        self.all.ads_bytes += size;
-        self.ads.insert(needs.clone(), ad);
-        Some(needs)
+        Some((shape, by_number, names))
     }
 
     /// The attributes that jobs refer to, as many as are asked for: each owner's own, those that most jobs need first.
@@ -496,28 +406,6 @@ fn beyond(owner: Option<String>, bound: OwnerBound) -> Shape {
         ..Shape::default()
     };
     shape.with_fault(JobFault::OwnerBound { owner, bound })
-}
-
-/// The ad of such jobs. All names that it refers to are put into `names`.
-fn ad(
-    job: &JobColumns<'_>,
-    columns: &BTreeMap<&str, &str>,
-    nodes_ask: &BTreeSet<String>,
-    names: &mut BTreeSet<String>,
-) -> Result<JobAd, Unread> {
-    if job.universe != PARALLEL || job.requirements == LONG {
-        return JobAd::of(job, columns, nodes_ask, names);
-    }
-    // The dedicated scheduler claims no other slots. Source: HTCondor manual, "Configuration for dedicated scheduling".
-    let requirements = format!(
-        "({}) && (TARGET.DedicatedScheduler =?= MY.Scheduler)",
-        job.requirements
-    );
-    let with_scheduler = JobColumns {
-        requirements: &requirements,
-        ..*job
-    };
-    JobAd::of(&with_scheduler, columns, nodes_ask, names)
 }
 
 /// Whether an expression names no attribute, so that no machine makes an amount of it. A list or a record is none either.

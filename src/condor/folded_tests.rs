@@ -191,6 +191,38 @@ fn a_torn_line_costs_itself_alone() {
     assert_eq!((jobs(false), jobs(true)), (21, 5), "{demand:?}");
 }
 
+/// Equal Requirements are read once.
+#[test]
+fn each_line_is_read_as_it_is_alone() {
+    let mut all = with_columns(&["foo"]);
+    let mut alone = Vec::new();
+    for (universe, owner) in [(5, "alice"), (11, "alice"), (5, "bob")] {
+        for (amount, memory) in [(5, "5"), (6, "6"), (7, "Foo * 7"), (8, "TARGET.Bar")] {
+            for requirements in ["TARGET.A > Foo", "TARGET.B", "ProcId > 1 && Foo > 1"] {
+                for foo in ["1", "2", "", "ProcId"] {
+                    let line = format!(
+                        "1\t1\t{amount}\t45\t0\t1\t1\t1.0\t{universe}\t1\t\t\t1\t{memory}\t45\t\tundefined\tundefined\t\
+                         {owner}\t0\t{requirements}\t{foo}"
+                    );
+                    let mut one = with_columns(&["foo"]);
+                    one.add(&line);
+                    alone.extend(one.demand(clocks(9), one.torn));
+                    all.add(&line);
+                }
+            }
+        }
+    }
+    let told = |demand: Vec<Demand>| {
+        let told = demand
+            .iter()
+            .map(|one| format!("{:?}", (one.request, &one.needs, &one.owner, &one.fault)));
+        told.collect::<std::collections::BTreeSet<String>>()
+    };
+    let together = told(all.demand(clocks(9), all.torn));
+    assert!(together.len() > 30, "{together:?}");
+    assert_eq!(together, told(alone));
+}
+
 #[test]
 fn jobs_that_need_the_same_are_one_kind() {
     let mut folded = with_columns(&["a", "b"]);

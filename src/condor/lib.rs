@@ -197,15 +197,8 @@ impl CondorPool {
         self
     }
 
-    /// Single jobs, for reports: those that the slots list. Else the collector is queried; without an answer, none is named.
+    /// Single jobs, for reports: the collector is queried for those that the slots do not list. Without an answer, none is named.
     fn named_jobs(&self, deadline: Deadline) -> BTreeMap<String, MachineJobs> {
-        let listed = self.known().listed.take();
-        if !self.names_jobs {
-            return BTreeMap::new();
-        }
-        if let Some(listed) = listed {
-            return listed;
-        }
         let running = slots::running(&self.tools, self.schedds.len() > 1, deadline);
         running.unwrap_or_else(|error| {
             log::debug!("{error}; the report names no running jobs");
@@ -265,21 +258,19 @@ impl CondorPool {
             columns: &columns,
             slow: &slow,
         };
+        let observe = |schedd: &Schedd| {
+            schedd.observe(&self.tools, &self.filter, waits, asked, silent, deadline)
+        };
         let answers: Vec<(String, _)> = thread::scope(|scope| {
-            let asking: Vec<_> = self
-                .schedds
-                .iter()
-                .map(|schedd| {
-                    let thread = scope.spawn(move || {
-                        schedd.observe(&self.tools, &self.filter, waits, asked, silent, deadline)
-                    });
-                    (schedd.name.clone(), thread)
-                })
+            let others = self.schedds.iter().skip(1);
+            let others: Vec<_> = others
+                .map(|schedd| scope.spawn(|| observe(schedd)))
                 .collect();
-            let answers = asking.into_iter();
-            answers
-                .map(|(name, thread)| (name, joined(thread)))
-                .collect()
+            // This thread has one to query, too: most pools have no other.
+            let first = self.schedds.first().map(observe);
+            let answers = first.into_iter().chain(others.into_iter().map(joined));
+            let names = self.schedds.iter().map(|schedd| schedd.name.clone());
+            names.zip(answers).collect()
         });
         let nodes_ask = columns.nodes_ask;
         let mut known = self.known();
@@ -307,17 +298,14 @@ impl CondorPool {
         &self,
         collector: &Observed<CollectorView>,
         deadline: Deadline,
-    ) -> Option<Observed<CentralManagers>> {
-        if !self.high_availability {
-            return None;
-        }
-        Some(match collector {
+    ) -> Observed<CentralManagers> {
+        match collector {
             Observed::Known(_) => {
                 let identity = self.token_identity.as_deref();
                 seen(high_availability::observe(&self.tools, identity, deadline))
             }
             Observed::Unknown(why) => Observed::Unknown(why.clone()),
-        })
+        }
     }
 
     /// The limits that `named` jobs name.
@@ -420,9 +408,11 @@ impl CondorPool {
         let is_any_waiting = demand.iter().any(|demand| demand.jobs > 0);
         let (limits, central_managers, negotiator) = thread::scope(|scope| {
             let limits = is_any_waiting.then(|| scope.spawn(|| self.limits(deadline)));
-            let managers = scope.spawn(|| self.central_managers(&collector, deadline));
+            let managers = self
+                .high_availability
+                .then(|| scope.spawn(|| self.central_managers(&collector, deadline)));
             let negotiator = self.negotiator(&named, deadline);
-            (limits.map(joined), joined(managers), negotiator)
+            (limits.map(joined), managers.map(joined), negotiator)
         });
         let query = JobQuery {
             node_attributes: self.known().nodes_ask.clone(),
@@ -449,11 +439,14 @@ impl Pool for CondorPool {
         let collector = self.collector(deadline);
         // A collector that has just not answered would only take more of the tick's time.
         let is_heard = collector.known().is_some();
+        let listed = self.known().listed.take();
+        let is_listed = !is_heard || !self.names_jobs || listed.is_some();
         thread::scope(|scope| {
             // Only reports name running jobs: no query that decides waits for this one.
-            let running = is_heard.then(|| scope.spawn(|| self.named_jobs(deadline)));
+            let running = (!is_listed).then(|| scope.spawn(|| self.named_jobs(deadline)));
             let mut view = self.with_queues(watch, collector, deadline);
-            view.jobs.running = running.map(joined).unwrap_or_default();
+            let listed = listed.filter(|_| is_heard && self.names_jobs);
+            view.jobs.running = running.map(joined).or(listed).unwrap_or_default();
             view
         })
     }

@@ -153,9 +153,11 @@ impl Schedd {
         let (totals, to_come, folded, running_on) = thread::scope(|scope| {
             let totals = scope.spawn(|| self.totals(tools, &filter.counted, deadline));
             let to_come = scope.spawn(|| self.to_come(&question));
-            let running_on = scope.spawn(|| self.running_on(tools, silent, deadline));
+            let running_on = (!silent.is_empty())
+                .then(|| scope.spawn(|| self.running_on(tools, silent, deadline)));
             let folded = self.idle(&question, columns);
-            (joined(totals), joined(to_come), folded, joined(running_on))
+            let running_on = running_on.map_or(Ok(BTreeMap::new()), joined);
+            (joined(totals), joined(to_come), folded, running_on)
         });
         let totals = totals?;
         let running_on = running_on?;

@@ -285,6 +285,7 @@ mod tests {
     use scaling::observation::{NodeId, Resources, UnreadableAd};
 
     use super::daemons::{Collector, Daemons};
+    use super::slot::SlotAd;
     use super::*;
 
     /// A slot line with some values other than those of an idle partitionable slot.
@@ -519,7 +520,10 @@ mod tests {
 
     #[test]
     fn a_claimed_slot_offers_nothing() {
-        let slot = |state: &str| Slot::read(&line(&[(2, "\"Static\""), (6, state)])).unwrap();
+        let slot = |state: &str| {
+            let line = line(&[(2, "\"Static\""), (6, state)]);
+            SlotAd::read(&line, None).unwrap().slot
+        };
         for state in [
             "\"Claimed\"",
             "\"Preempting\"",
@@ -542,7 +546,8 @@ mod tests {
     #[test]
     fn a_slot_that_does_not_say_counts_as_claimed() {
         for index in [13, 17, 20] {
-            let slot = Slot::read(&line(&[(index, "undefined")])).unwrap();
+            let ad = SlotAd::read(&line(&[(index, "undefined")]), None).unwrap();
+            let slot = ad.slot;
             assert_eq!(
                 (slot.claims, slot.free),
                 (1, Resources::default()),
@@ -550,11 +555,12 @@ mod tests {
             );
         }
         for index in [1, 25] {
-            let slot = Slot::read(&line(&[(index, "undefined")])).unwrap();
+            let ad = SlotAd::read(&line(&[(index, "undefined")]), None).unwrap();
+            let slot = ad.slot;
             assert_eq!((slot.claims, slot.accepts_jobs), (1, false), "{index}");
         }
-        let slot = Slot::read(&line(&[(0, "")])).unwrap();
-        assert_eq!(slot.machine.as_deref(), Some("n1"));
+        let ad = SlotAd::read(&line(&[(0, "")]), None).unwrap();
+        assert_eq!(ad.machine.as_deref(), Some("n1"));
     }
 
     #[test]

@@ -1,5 +1,8 @@
 //! The ending of a line: all that follows the number of a job, which jobs of one kind have in common.
 
+use std::collections::BTreeSet;
+use std::rc::Rc;
+
 use scaling::job_requirements::{JobFault, RequirementsDigest};
 
 use scaling::plan::MANY_STARTS;
@@ -51,7 +54,7 @@ impl Shape {
 }
 
 /// What Requirements ask for.
-#[derive(Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct AskedFor {
     pub needs: RequirementsDigest,
     /// Requests depend on the machine.
@@ -59,6 +62,8 @@ pub(super) struct AskedFor {
     /// They name the job's own number.
     pub by_number: bool,
     pub fault: Option<JobFault>,
+    /// The attributes that they refer to.
+    pub names: Rc<BTreeSet<String>>,
 }
 
 /// The values of an ending before its Requirements.
@@ -73,21 +78,28 @@ pub(super) struct Ending<'a> {
     pub starts: u64,
     /// Requirements and the columns that they refer to.
     pub rest: std::str::Split<'a, char>,
+    /// The same as one text.
+    tail: &'a str,
 }
 
 impl<'a> Ending<'a> {
     /// `None` where values are missing.
     pub fn read(ending: &'a str) -> Option<Ending<'a>> {
-        let mut rest = ending.split('\t');
-        let universe = amount(rest.next()?).unwrap_or(0);
-        let hosts = amount(rest.next()?).unwrap_or(1);
+        let mut head = ending.splitn(13, '\t');
+        let universe = amount(head.next()?).unwrap_or(0);
+        let hosts = amount(head.next()?).unwrap_or(1);
         // HTCondor goes by no group where it is no string.
-        let accounting_group = text(rest.next()?).map(str::to_ascii_lowercase);
-        let limits = rest.next()?;
-        let requests: [&str; 4] = take(&mut rest)?;
-        let [begins, ends] = take(&mut rest)?;
-        let owner = text(rest.next()?).map(str::to_owned);
-        let starts = amount(rest.next()?).unwrap_or(0);
+        let accounting_group = text(head.next()?).map(str::to_ascii_lowercase);
+        let limits = head.next()?;
+        let requests: [&str; 4] = take(&mut head)?;
+        let [begins, ends] = take(&mut head)?;
+        let owner = text(head.next()?).map(str::to_owned);
+        let starts = amount(head.next()?).unwrap_or(0);
+        let tail = head.next();
+        let mut rest = tail.unwrap_or_default().split('\t');
+        if tail.is_none() {
+            rest.next();
+        }
         Some(Ending {
             universe,
             hosts,
@@ -98,7 +110,22 @@ impl<'a> Ending<'a> {
             owner,
             starts,
             rest,
+            tail: tail.unwrap_or_default(),
         })
+    }
+
+    /// All of it that Requirements and requests may depend on: an amount depends on nothing.
+    pub fn asked_key(&self) -> String {
+        let mut key = self.universe.to_string();
+        for request in self.requests {
+            key.push('\t');
+            if request.parse::<f64>().is_err() {
+                key.push_str(request);
+            }
+        }
+        key.push('\t');
+        key.push_str(self.tail);
+        key
     }
 
     /// What jobs with it are like, but for their Requirements, and what cannot be read of it.

@@ -9,7 +9,7 @@ use scaling::job_names::{JobId, MachineJobs, RunningJob};
 use system::deadline::Deadline;
 
 use super::{Asked, Startds, query};
-use crate::answer::{readable_string, short_string, values};
+use crate::answer::{readable_text, short_string, values};
 use crate::command::Tools;
 use crate::error::Error;
 
@@ -37,6 +37,9 @@ pub(super) fn listed(startds: &Startds, several: bool) -> Option<BTreeMap<String
                 false => continue,
             }
         };
+        if jobs.count == 0 {
+            continue;
+        }
         if machines.len() < MACHINES_MAX || machines.contains_key(&startd.machine) {
             let all: &mut MachineJobs = machines.entry(startd.machine.clone()).or_default();
             all.extend(match several {
@@ -86,7 +89,7 @@ pub(crate) fn running(
 /// An unreadable slot names no job: its claim is counted all the same.
 fn read(line: &str, several: bool) -> Option<(String, RunningJob)> {
     let [machine, job, owner] = values(line).ok()?;
-    let text = |value| readable_string(value).ok().flatten();
+    let text = |value: &str| Some(readable_text(value).ok()??.into_owned());
     let job = named(&text(job)?, text(owner), several)?;
     Some((text(machine)?, job))
 }

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use super::jobs::named;
-use crate::answer::string;
+use crate::answer::{string, text};
 use scaling::job_names::MachineJobs;
 use system::plain::clean;
 
@@ -35,9 +35,12 @@ pub(super) fn expressions() -> [String; 3] {
 /// The claimed cores by user, without the domain.
 pub(super) fn read(users: &str, cores: &str) -> BTreeMap<String, u64> {
     let mut owners = BTreeMap::new();
-    let (Some(users), Some(cores)) = (string(users), string(cores)) else {
+    let (Some(users), Some(cores)) = (text(users), text(cores)) else {
         return owners;
     };
+    if users.is_empty() {
+        return owners;
+    }
     let (users, cores) = (items(&users), items(&cores));
     // Of lists that do not belong together nothing is known.
     if users.len() != cores.len() {
@@ -59,8 +62,8 @@ pub(super) fn read(users: &str, cores: &str) -> BTreeMap<String, u64> {
 
 /// The jobs of a slot, as `GlobalJobId` and `RemoteOwner` have them; `None` where the slot does not list them.
 pub(super) fn jobs(users: &str, jobs: &str) -> Option<MachineJobs> {
-    let jobs = string(jobs).filter(|list| list.trim_start().starts_with(['{', '"']))?;
-    let users = string(users).unwrap_or_default();
+    let jobs = text(jobs).filter(|list| list.trim_start().starts_with(['{', '"']))?;
+    let users = text(users).unwrap_or_default();
     let (users, jobs) = (items(&users), items(&jobs));
     let is_together = users.len() == jobs.len();
     let mut found = MachineJobs::default();

@@ -4,21 +4,33 @@ use scaling::job_names::MachineJobs;
 use scaling::observation::{Resources, SlotView, UnreadableAd};
 
 use super::super::answer::{
-    amount, columns, excerpt, integer, readable_string, short_string, string,
+    amount, columns, excerpt, integer, readable_text, short_string, string, text,
 };
 use super::{owners, since};
+use scaling::sender::Sender;
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// One partitionable or static slot as the collector has it.
-#[derive(Debug, Clone)]
-pub(super) struct Slot {
+/// The ad of one partitionable or static slot as the collector has it.
+#[derive(Debug)]
+pub(super) struct SlotAd {
     pub machine: Option<String>,
-    pub name: Option<String>,
     pub instance_id: Option<String>,
     pub node: Option<String>,
     pub address: Option<String>,
-    pub sender: Option<String>,
+    pub sender: Sender,
+    /// From start to ad, on the startd's clock.
+    pub up_for: Option<Duration>,
+    /// The attributes that cannot be read, or must be there and are not: the slot counts as claimed then.
+    pub wrong: Vec<&'static str>,
+    pub slot: Slot,
+}
+
+/// What a slot has besides its startd. It is small: a pool has tens of thousands.
+#[derive(Debug, Clone)]
+pub(super) struct Slot {
+    pub name: Option<String>,
     pub update_interval: Option<u64>,
     total: Resources,
     pub free: Resources,
@@ -30,17 +42,13 @@ pub(super) struct Slot {
     /// `Drained` and `Idle`.
     pub drained: bool,
     /// Reason and request id.
-    pub draining: Option<(String, String)>,
+    pub draining: Option<Box<(String, String)>>,
     /// On the collector's clock; `None`, which counts as now, where that cannot be read.
     pub heard: Option<i64>,
     /// The following on the startd's clock.
     pub sent: Option<i64>,
     pub started: Option<i64>,
-    /// From start to ad.
-    pub up_for: Option<Duration>,
     unchanged_since: Option<i64>,
-    /// The attributes that cannot be read, or must be there and are not: it counts as claimed then.
-    pub wrong: Vec<&'static str>,
 }
 
 /// Reads the columns of a line one after the other, and keeps the names of those that it cannot read.
@@ -61,8 +69,12 @@ impl<'l> Values<'l> {
         self.columns.next().unwrap_or_default()
     }
 
+    fn text(&mut self, attribute: &'static str) -> Option<Cow<'l, str>> {
+        readable_text(self.next()).unwrap_or_else(|()| self.is_wrong(attribute))
+    }
+
     fn string(&mut self, attribute: &'static str) -> Option<String> {
-        readable_string(self.next()).unwrap_or_else(|()| self.is_wrong(attribute))
+        self.text(attribute).map(Cow::into_owned)
     }
 
     /// What `read` makes of the column; nothing where it is empty.
@@ -156,9 +168,11 @@ impl Slot {
         all.extend(owners::expressions());
         all
     }
+}
 
-    /// The slot of a line; an error where it is no line of an answer.
-    pub fn read(line: &str) -> Result<Slot, String> {
+impl SlotAd {
+    /// The ad of a line; an error where it is no line of an answer. `identity` is `condor.token_identity`.
+    pub fn read(line: &str, identity: Option<&str>) -> Result<SlotAd, String> {
         let columns = columns(line);
         if !COLUMNS.contains(&columns.len()) {
             let count = columns.len();
@@ -167,11 +181,11 @@ impl Slot {
                 excerpt(line)
             ));
         }
-        Ok(Slot::of(Values::of(columns)))
+        Ok(SlotAd::of(Values::of(columns), identity))
     }
 
     /// Reads column by column, as [`Slot::expressions`] orders them.
-    fn of(mut ad: Values<'_>) -> Slot {
+    fn of(mut ad: Values<'_>, identity: Option<&str>) -> SlotAd {
         let machine = ad.string("Machine");
         let name = ad.string("Name");
         ad.must_be("Name", name.is_some());
@@ -179,17 +193,17 @@ impl Slot {
             let name = name.as_deref()?;
             Some(name.rsplit('@').next().unwrap_or(name).to_owned())
         });
-        let partitionable = ad.string("SlotType").as_deref() == Some("Partitionable");
+        let partitionable = ad.text("SlotType").as_deref() == Some("Partitionable");
         let instance_id = ad.string("CloudInstanceID");
         let node = ad.string("EhosNode");
         let update_interval = ad.optional("EhosUpdateInterval", amount);
-        let state = ad.string("State").unwrap_or_default();
+        let state = ad.text("State").unwrap_or_default();
         ad.must_be("State", !state.is_empty());
-        let activity = ad.string("Activity");
+        let activity = ad.text("Activity");
         let start_is_false = ad.boolean("Start");
         let is_draining = ad.boolean("Draining");
-        let reason = ad.string("DrainReason").unwrap_or_default();
-        let request_id = ad.string("DrainingRequestId").unwrap_or_default();
+        let reason = ad.text("DrainReason").unwrap_or_default();
+        let request_id = ad.text("DrainingRequestId").unwrap_or_default();
         let total = ad.resources(TOTAL);
         let left = ad.resources(FREE);
         let dynamic = match partitionable {
@@ -206,47 +220,50 @@ impl Slot {
         let heard = ad.optional("LastHeardFrom", integer);
         let heard = heard.filter(|heard| *heard > 0);
         ad.must_be("LastHeardFrom", heard.is_some());
-        let (address, sender) = (string(ad.next()), string(ad.next()));
+        let (address, sender) = (string(ad.next()), text(ad.next()));
         let (users, cores, jobs) = (ad.next(), ad.next(), ad.next());
-        let claimed = !matches!(state.as_str(), "Unclaimed" | "Owner" | "Drained");
+        let claimed = !matches!(&*state, "Unclaimed" | "Owner" | "Drained");
         let readable = ad.wrong.is_empty();
         let is_free = !claimed && readable;
         // The user and the job of a free slot are of its last job.
         let has_users = partitionable || claimed;
-        Slot {
+        SlotAd {
             machine,
-            name,
             instance_id,
             node,
             address,
-            sender,
-            update_interval,
-            total,
-            free: match is_free {
-                true => left,
-                false => Resources::default(),
-            },
-            claims: dynamic
-                .saturating_add(u64::from(claimed))
-                .max(u64::from(!readable)),
-            owners: match has_users {
-                true => owners::read(users, cores),
-                false => BTreeMap::new(),
-            },
-            jobs: match has_users && dynamic.saturating_add(u64::from(claimed)) > 0 {
-                true => owners::jobs(users, jobs),
-                false => Some(MachineJobs::default()),
-            },
-            accepts_jobs: !start_is_false && state != "Owner" && readable,
-            drained: state == "Drained" && activity.as_deref() == Some("Idle"),
-            draining: is_draining.then_some((reason, request_id)),
-            heard,
-            sent: sent.or(heard),
-            started,
+            sender: Sender::of(sender.as_deref(), identity),
             up_for: sent
                 .zip(started)
                 .map(|(sent, started)| since(sent, started)),
-            unchanged_since: changed.max(drain_stopped).max(started),
+            slot: Slot {
+                name,
+                update_interval,
+                total,
+                free: match is_free {
+                    true => left,
+                    false => Resources::default(),
+                },
+                claims: dynamic
+                    .saturating_add(u64::from(claimed))
+                    .max(u64::from(!readable)),
+                owners: match has_users {
+                    true => owners::read(users, cores),
+                    false => BTreeMap::new(),
+                },
+                jobs: match has_users && dynamic.saturating_add(u64::from(claimed)) > 0 {
+                    true => owners::jobs(users, jobs),
+                    false => Some(MachineJobs::default()),
+                },
+                accepts_jobs: !start_is_false && state != "Owner" && readable,
+                drained: state == "Drained" && activity.as_deref() == Some("Idle"),
+                draining: is_draining
+                    .then(|| Box::new((reason.into_owned(), request_id.into_owned()))),
+                heard,
+                sent: sent.or(heard),
+                started,
+                unchanged_since: changed.max(drain_stopped).max(started),
+            },
             wrong: ad.wrong,
         }
     }
@@ -262,13 +279,15 @@ impl Slot {
     pub fn unreadable(&self) -> UnreadableAd {
         UnreadableAd {
             machine: self.machine.clone(),
-            slot: self.name.clone(),
+            slot: self.slot.name.clone(),
             owner_known: self.owner_known(),
             up_for: self.up_for,
             what: format!("cannot be read: {}", self.wrong.join(", ")),
         }
     }
+}
 
+impl Slot {
     pub fn into_view(self, now: i64, ago: Duration) -> SlotView {
         let sent = self.sent.unwrap_or(now);
         SlotView {

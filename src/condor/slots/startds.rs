@@ -6,7 +6,8 @@ use std::time::Duration;
 use scaling::observation::{DrainView, NodeId, StartdView, UnreadableAd};
 use scaling::sender::Sender;
 
-use super::{MAX_UNREADABLE, MAX_UPDATE_INTERVAL, Slot, since};
+use super::slot::{Slot, SlotAd};
+use super::{MAX_UNREADABLE, MAX_UPDATE_INTERVAL, since};
 
 /// What tells startds apart: two machines can have one host name, and one can send ads that say that they are another's.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -18,19 +19,6 @@ pub(super) struct StartdKey {
     pub sender: Sender,
 }
 
-impl StartdKey {
-    /// The key of the first slot of a startd, which gives its names away.
-    fn of(machine: String, sender: Sender, slot: &mut Slot) -> StartdKey {
-        StartdKey {
-            machine,
-            instance_id: slot.instance_id.take(),
-            node: slot.node.take(),
-            address: slot.address.take(),
-            sender,
-        }
-    }
-}
-
 /// The slots of one startd.
 pub(super) type Machine = Vec<Slot>;
 
@@ -38,8 +26,8 @@ pub(super) type Machine = Vec<Slot>;
 #[derive(Debug, Default)]
 pub(super) struct Startds {
     pub machines: BTreeMap<StartdKey, Machine>,
-    /// Slots of which it cannot be read whose they are, with their machines: a claim on each startd there.
-    strays: Vec<(String, Slot)>,
+    /// Slots of which it cannot be read whose they are, with their machines and addresses: a claim on each startd there.
+    strays: Vec<(String, Option<String>, Slot)>,
     pub unreadable: Vec<UnreadableAd>,
     /// The first line that is none of an answer.
     pub no_answer: Option<String>,
@@ -47,8 +35,8 @@ pub(super) struct Startds {
 
 impl Startds {
     pub fn add(&mut self, line: &str, identity: Option<&str>) {
-        let mut slot = match Slot::read(line) {
-            Ok(slot) => slot,
+        let mut ad = match SlotAd::read(line, identity) {
+            Ok(ad) => ad,
             Err(what) => {
                 self.cannot_read(UnreadableAd {
                     machine: None,
@@ -61,26 +49,34 @@ impl Startds {
                 return;
             }
         };
-        let sender = Sender::of(slot.sender.as_deref(), identity);
-        if let (Sender::Node(node), None) = (&sender, &slot.node) {
+        if let (Sender::Node(node), None) = (&ad.sender, &ad.node) {
             // Whatever its ad says, or does not: no other node's ad is hidden by it.
-            slot.node = Some(node.to_string());
+            ad.node = Some(node.to_string());
         }
-        if !slot.wrong.is_empty() {
-            self.cannot_read(slot.unreadable());
+        if !ad.wrong.is_empty() {
+            self.cannot_read(ad.unreadable());
         }
-        let named = slot.instance_id.is_some() || slot.node.is_some();
-        let Some(machine) = slot.machine.clone().or(named.then(String::new)) else {
+        let named = ad.instance_id.is_some() || ad.node.is_some();
+        let owner_known = ad.owner_known();
+        let Some(machine) = ad.machine.or(named.then(String::new)) else {
             return;
         };
-        if slot.owner_known() {
-            let key = StartdKey::of(machine, sender, &mut slot);
-            // Most startds advertise one slot; an empty Vec would make room for four.
-            let machine = self.machines.entry(key);
-            machine.or_insert_with(|| Vec::with_capacity(1)).push(slot);
-        } else {
-            self.strays.push((machine, slot));
+        if !owner_known {
+            self.strays.push((machine, ad.address, ad.slot));
+            return;
         }
+        let key = StartdKey {
+            machine,
+            instance_id: ad.instance_id,
+            node: ad.node,
+            address: ad.address,
+            sender: ad.sender,
+        };
+        // Most startds advertise one slot; an empty Vec would make room for four.
+        let machine = self.machines.entry(key);
+        machine
+            .or_insert_with(|| Vec::with_capacity(1))
+            .push(ad.slot);
     }
 
     /// Each by its name, as many as a person reads. Of more it is only known whether each says whose it is.
@@ -104,9 +100,10 @@ impl Startds {
 
     pub fn views(mut self, now: i64) -> (Vec<StartdView>, Vec<UnreadableAd>) {
         let unreadable = std::mem::take(&mut self.unreadable);
-        let mut claims: BTreeMap<String, Vec<Slot>> = BTreeMap::new();
-        for (machine, slot) in self.strays {
-            claims.entry(machine).or_default().push(slot);
+        let mut claims: BTreeMap<String, (Option<String>, Vec<Slot>)> = BTreeMap::new();
+        for (machine, address, slot) in self.strays {
+            let there = claims.entry(machine);
+            there.or_insert((address, Vec::new())).1.push(slot);
         }
         let mut views: Vec<StartdView> = Vec::with_capacity(self.machines.len());
         let mut there: BTreeSet<String> = BTreeSet::new();
@@ -116,16 +113,20 @@ impl Startds {
                 there.insert(key.machine.clone());
             }
             let mut view = view(key, slots, now);
-            for stray in strays.into_iter().flatten() {
+            for stray in strays.into_iter().flat_map(|(_, slots)| slots) {
                 add_stray(&mut view, stray, now);
             }
             views.push(view);
         }
-        for (machine, mut slots) in claims {
-            if let Some(first) = slots.first_mut()
-                && !there.contains(&machine)
-            {
-                let key = StartdKey::of(machine, Sender::Unknown, first);
+        for (machine, (address, slots)) in claims {
+            if !there.contains(&machine) {
+                let key = StartdKey {
+                    machine,
+                    instance_id: None,
+                    node: None,
+                    address,
+                    sender: Sender::Unknown,
+                };
                 views.push(view(key, slots, now));
             }
         }
@@ -171,10 +172,13 @@ fn view(key: StartdKey, mut slots: Machine, now: i64) -> StartdView {
             .map(|interval| Duration::from_secs(interval).min(MAX_UPDATE_INTERVAL)),
         sender: key.sender,
         up_for,
-        draining: drain.map(|(reason, request_id)| DrainView {
-            reason,
-            request_id,
-            complete,
+        draining: drain.map(|drain| {
+            let (reason, request_id) = *drain;
+            DrainView {
+                reason,
+                request_id,
+                complete,
+            }
         }),
         slots: views,
     }
