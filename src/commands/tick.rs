@@ -90,20 +90,16 @@ pub fn run(
         .chain(loaded.notice);
     let mut said = Ok(());
     let mut print = |text: &str| {
-        if said.is_ok() {
+        if is_text && said.is_ok() {
             said = out.write_all(text.as_bytes()).and_then(|()| out.flush());
         }
     };
     let state = ManuallyDrop::new(trusted(loaded.state, args));
-    let passed = passes.run(&state, notices.collect(), start, |text| {
-        if is_text {
-            print(text);
-        }
-    })?;
+    let passed = passes.run(&state, notices.collect(), start, &mut print)?;
     // The process ends: nothing is gained by freeing thousands of nodes one by one.
     let mut passed = ManuallyDrop::new(passed);
     if !is_text {
-        print(&(passed.json()? + "\n"));
+        said = passed.write_json(out);
     }
     if acting {
         passed.publish(&passes);

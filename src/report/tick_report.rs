@@ -491,9 +491,11 @@ impl TickReport {
             owners_hidden: false,
             job_query: None,
         };
-        // Hidden users are part of the ids, too.
-        for (group, planned) in whole.groups.iter_mut().zip(&report.plan.groups) {
-            group.id = job_names::id_of(planned);
+        if hidden.is_some() {
+            // Hidden users are part of the ids, too.
+            for (group, planned) in whole.groups.iter_mut().zip(&report.plan.groups) {
+                group.id = job_names::id_of(planned);
+            }
         }
         if let Some(jobs) = report.jobs {
             jobs.name(&mut whole);

@@ -1,6 +1,7 @@
 //! The passes of one tick: one, and a second if startds have accepted drains.
 
 use std::borrow::Cow;
+use std::io::{self, Write};
 use std::path::Path;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
@@ -10,10 +11,10 @@ use log::debug;
 
 use super::pass::Pass;
 use config::Config;
+use report::TickReport;
 use report::history;
 use report::metrics::{self, MetricsSettings};
 use report::notify;
-use report::{TickReport, json};
 use scaling::state::State;
 use simulation::{World, locked};
 use system::deadline::Deadline;
@@ -104,13 +105,13 @@ impl Passed {
             .flatten()
     }
 
-    /// The report for programs.
+    /// Writes the report for programs.
     ///
     /// # Errors
-    /// When it cannot be written as JSON.
-    pub fn json(&self) -> serde_json::Result<String> {
+    /// It cannot be written.
+    pub fn write_json(&self, out: &mut dyn Write) -> io::Result<()> {
         let second = self.second.as_ref();
-        json(&self.first.snapshot, second.map(|pass| &pass.snapshot))
+        report::write_json(out, &self.first.snapshot, second.map(|pass| &pass.snapshot))
     }
 
     fn report(&self) -> Cow<'_, TickReport> {

@@ -21,7 +21,7 @@ mod tests;
 
 use std::path::{Path, PathBuf};
 
-pub use previous::{Previous, PreviousNode};
+pub use previous::{Previous, PreviousGroup, PreviousNode};
 pub use read::{Day, UnreadDay, days, last, parse};
 pub use record::{CloudCounts, CostCounts, Event, GroupCounts, Record, VERSION, limits, owners};
 pub use rollup::{Steps, first_tick, steps};

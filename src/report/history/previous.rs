@@ -7,11 +7,11 @@ use std::path::Path;
 
 use jiff::Timestamp;
 use serde::Deserialize;
+use serde_json::Value;
 
 use super::LAST;
 use super::read::there;
 use crate::names::{Named, ReasonName};
-use crate::tick_report::JobGroupReport;
 use scaling::maintenance::Requests;
 use scaling::names::PhaseName;
 use scaling::plan::NodeDecision;
@@ -24,7 +24,32 @@ pub struct Previous {
     pub at: Timestamp,
     pub nodes: Vec<PreviousNode>,
     #[serde(rename = "job_groups", alias = "groups")]
-    pub groups: Vec<JobGroupReport>,
+    pub groups: Vec<PreviousGroup>,
+}
+
+/// A group of waiting jobs in the last tick.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct PreviousGroup {
+    pub id: String,
+    pub since: Option<Timestamp>,
+    #[serde(rename = "reasons", alias = "why")]
+    pub why: Vec<PreviousReason>,
+}
+
+/// A reason of such a group.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct PreviousReason {
+    pub reason: Named<ReasonName>,
+    limit: Value,
+}
+
+impl PreviousReason {
+    /// The name of the limit in it.
+    pub fn limit(&self) -> Option<&str> {
+        self.limit.get("name")?.as_str()
+    }
 }
 
 /// A node in the last tick.

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{JobGroupReport, NodeReport, TickReport};
-use crate::history::Previous;
+use crate::history::{Previous, PreviousGroup};
 use scaling::job_names::{JobId, NAMED_MAX, PoolJobs, group_id};
 use scaling::limits::Limit;
 use scaling::observation::{Demand, Observed, PoolView};
@@ -130,14 +130,9 @@ impl JobGroupReport {
         self.owners.iter().any(|one| one.owner == owner)
     }
 
-    fn same_reasons(&self, other: &JobGroupReport) -> bool {
-        let names = |group: &JobGroupReport| -> Vec<_> {
-            let reasons = group.why.iter();
-            reasons
-                .map(|why| (why.reason.clone(), why.limit().map(str::to_owned)))
-                .collect()
-        };
-        names(self) == names(other)
+    fn same_reasons(&self, before: &PreviousGroup) -> bool {
+        let now = self.why.iter().map(|why| (&why.reason, why.limit()));
+        now.eq(before.why.iter().map(|why| (&why.reason, why.limit())))
     }
 }
 
@@ -153,7 +148,7 @@ impl TickReport {
     /// Sets the time since which each job group has had its reasons: that of the report before, if these are equal.
     pub fn keep_since(&mut self, before: Option<&Previous>) {
         let before = before.iter().flat_map(|before| &before.groups);
-        let before: BTreeMap<&str, &JobGroupReport> =
+        let before: BTreeMap<&str, &PreviousGroup> =
             before.map(|group| (group.id.as_str(), group)).collect();
         let at = self.at;
         for group in &mut self.groups {
