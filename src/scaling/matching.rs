@@ -17,7 +17,7 @@ use super::sender::Sender;
 use super::state::{NodeState, Tombstone};
 
 /// Which startd runs on a node's server.
-#[derive(Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub enum Match<'a> {
     /// None does.
     #[default]
@@ -108,14 +108,6 @@ struct Wanted<'i> {
 }
 
 impl Wanted<'_> {
-    fn may_send(&self, startd: &StartdView) -> bool {
-        match &startd.sender {
-            Sender::Node(node) => node == self.node,
-            Sender::Unknown | Sender::AnyNode => !self.own_identity,
-            Sender::Other => true,
-        }
-    }
-
     /// UUID and node id do not disagree with it.
     fn is_meant(&self, startd: &StartdView) -> bool {
         let uuid = match (startd.instance_id.as_deref(), self.uuid) {
@@ -146,6 +138,17 @@ impl SenderNames {
             names.nodes |= matches!(startd.sender, Sender::Node(_));
         }
         names
+    }
+
+    /// Whether an ad of this sender may be of a node; `is_own`: a node that is named as the sender is this one. A collector that
+    /// names no sender (of another version or configuration) does not discredit every ad.
+    pub(super) fn may_send(self, sender: &Sender, is_own: bool, needs_own_identity: bool) -> bool {
+        !self.any
+            || match sender {
+                Sender::Node(_) => is_own,
+                Sender::Unknown | Sender::AnyNode => !needs_own_identity,
+                Sender::Other => true,
+            }
     }
 
     /// Whether only ads with the node's own identity are its: the collector has shown one of this node, or its token has one
@@ -256,22 +259,18 @@ impl<'a> StartdFinder<'a> {
             uuid: memory.server_id.as_deref(),
             node,
             unique: node == id,
-            own_identity: self.needs_own_identity(memory, server),
+            own_identity: self.names.needs_own_identity(memory, server),
             addresses: server.map_or(&[], |server| &server.record().addresses),
         }
-    }
-
-    fn needs_own_identity(&self, memory: &NodeState, server: Option<&OwnedServer>) -> bool {
-        self.names.needs_own_identity(memory, server)
     }
 
     fn is_fresh(&self, startd: &StartdView) -> bool {
         is_fresh_within(startd, self.update_interval)
     }
 
-    /// A collector that names no sender (of another version or configuration) does not discredit every ad.
     fn may_send(&self, wanted: &Wanted<'_>, startd: &StartdView) -> bool {
-        !self.names.any || wanted.may_send(startd)
+        let is_own = wanted.is_proven(startd);
+        (self.names).may_send(&startd.sender, is_own, wanted.own_identity)
     }
 
     /// The startds that advertise the UUID of this node, and those that advertise its node id.

@@ -156,7 +156,7 @@ impl Shelf {
 }
 
 impl Shelves {
-    /// The index of the first shelf with at least so many cores.
+    /// The index of the first shelf with at least that many cores.
     fn from(&self, cpus: u64) -> usize {
         self.0.partition_point(|shelf| shelf.cpus < cpus)
     }

@@ -7,8 +7,7 @@ use std::time::Duration;
 
 use crate::matching::{Match, SenderNames, StartdFinder};
 use crate::numbers::{IdNumber, NumberedNode, NumberedServer, NumberedStartd, Numbers, Table};
-use crate::observation::{NodeId, OwnedServer, StartdView};
-use crate::sender::Sender;
+use crate::observation::{NodeId, StartdView};
 use crate::state::NodeState;
 
 /// Which startd advertises something.
@@ -92,7 +91,11 @@ impl<'a, 'n> NodeStartds<'a, 'n> {
         };
         if let Some(index) = only.map(|index| index as usize)
             && let (Some(startd), Some(says)) = (self.startds.get(index), self.numbered.get(index))
-            && self.may_send(startd, says.sender == Some(named), memory, server)
+            && self.names.may_send(
+                &startd.sender,
+                says.sender == Some(named),
+                self.names.needs_own_identity(memory, server),
+            )
         {
             let same = |says: Option<IdNumber>, is: Option<IdNumber>| {
                 says.is_none() || is.is_none() || says == is
@@ -111,22 +114,6 @@ impl<'a, 'n> NodeStartds<'a, 'n> {
         self.finder.get_or_init(by_names).find(id, memory, server)
     }
 
-    /// A collector that names no sender does not discredit every ad; `own`: the sender is the node itself.
-    fn may_send(
-        &self,
-        startd: &StartdView,
-        own: bool,
-        memory: &NodeState,
-        server: Option<&OwnedServer>,
-    ) -> bool {
-        !self.names.any
-            || match startd.sender {
-                Sender::Node(_) => own,
-                Sender::Unknown | Sender::AnyNode => !self.names.needs_own_identity(memory, server),
-                Sender::Other => true,
-            }
-    }
-
     /// What the collector says of senders.
     pub(super) fn names(&self) -> SenderNames {
         self.names
@@ -137,5 +124,175 @@ impl<'a, 'n> NodeStartds<'a, 'n> {
         let startds = self.startds.iter().zip(&self.is_found);
         let others = startds.filter(|(_, is_found)| !**is_found);
         others.map(|(startd, _)| startd)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use jiff::Timestamp;
+    use proptest::prelude::*;
+    use proptest::sample::select;
+
+    use super::*;
+    use crate::job_names::PoolJobs;
+    use crate::job_requirements::Matches;
+    use crate::observation::{
+        CloudView, CollectorView, METADATA_TOKEN_IDENTITY, Observation, Observed, OwnedServer,
+        PoolView, Quota, Resources, ServerRecord, ServerStatus, SlotView, execute_metadata,
+    };
+    use crate::sender::Sender;
+    use crate::state::{NodeType, State, TickInstant};
+
+    const INTERVAL: Duration = Duration::from_secs(60);
+
+    fn unknown<T>() -> Observed<T> {
+        Observed::Unknown(String::new())
+    }
+
+    /// One of three names, or none.
+    fn name(letter: &'static str) -> impl Strategy<Value = Option<String>> {
+        prop::option::weighted(
+            0.7,
+            (1..4).prop_map(move |number| format!("{letter}{number}")),
+        )
+    }
+
+    fn startd() -> impl Strategy<Value = StartdView> {
+        let sender = prop_oneof![
+            Just(Sender::Unknown),
+            Just(Sender::AnyNode),
+            Just(Sender::Other),
+            (1..4).prop_map(|number| Sender::Node(NodeId(format!("n{number}").into()))),
+        ];
+        let facts = (
+            name("u"),
+            name("n"),
+            sender,
+            select(vec![0, 1000]),
+            0..2u64,
+            1..4,
+        );
+        facts.prop_map(
+            |(instance_id, node, sender, ago, claims, host)| StartdView {
+                machine: format!("m{host}"),
+                instance_id,
+                node: node.map(|node| NodeId(node.into())),
+                address: Some(format!("<10.0.0.{host}:9618>")),
+                slots: vec![SlotView {
+                    owners: BTreeMap::new(),
+                    name: "slot1".to_owned(),
+                    total: Resources::default(),
+                    free: Resources::default(),
+                    claims,
+                    accepts_jobs: true,
+                    unchanged_for: Duration::ZERO,
+                }],
+                sender,
+                heard_ago: Duration::from_secs(ago),
+                update_interval: None,
+                up_for: Duration::ZERO,
+                draining: None,
+            },
+        )
+    }
+
+    /// A listed server: its UUID, its node id, and whether its token has an identity of its own.
+    fn server(id: usize, node: Option<String>, own_identity: bool) -> OwnedServer {
+        let node = NodeId(node.unwrap_or_default().into());
+        let mut metadata = execute_metadata("pool-1", &node, "f", "i");
+        if own_identity {
+            metadata.insert(METADATA_TOKEN_IDENTITY.to_owned(), "execute".to_owned());
+        }
+        let record = ServerRecord {
+            id: format!("u{id}"),
+            name: String::new(),
+            status: ServerStatus::Active,
+            nova_status: None,
+            deleting: false,
+            metadata,
+            age: Duration::ZERO,
+            fault: None,
+            volumes: Vec::new(),
+            zone: None,
+            addresses: vec![format!("10.0.0.{id}")],
+        };
+        OwnedServer::recognise(record, "pool-1").unwrap()
+    }
+
+    fn observation(startds: Vec<StartdView>, servers: Vec<OwnedServer>) -> Observation {
+        let cloud = CloudView {
+            servers,
+            obscure: Vec::new(),
+            quota: Quota::default(),
+            parts: unknown(),
+            flavors: BTreeMap::new(),
+            unread_flavors: BTreeMap::new(),
+            image_tested: false,
+            leftovers: unknown(),
+            unread: Vec::new(),
+        };
+        let collector = CollectorView {
+            up_for: Duration::ZERO,
+            negotiation_period: None,
+            cycle_began: None,
+            startds,
+            unreadable: Vec::new(),
+            forged: Vec::new(),
+        };
+        Observation {
+            at: Timestamp::UNIX_EPOCH,
+            pool: PoolView {
+                collector: Observed::Known(collector),
+                schedds: BTreeMap::new(),
+                negotiator: unknown(),
+                jobs: PoolJobs::default(),
+                central_managers: None,
+            },
+            clouds: BTreeMap::from([("blue".to_owned(), Observed::Known(cloud))]),
+            matches: Matches::default(),
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2000))]
+
+        /// Numbers decide nothing else than what startds say.
+        #[test]
+        fn numbers_and_names_find_the_same_startd(
+            startds in prop::collection::vec(startd(), 0..5),
+            servers in prop::collection::vec((name("n"), any::<bool>()), 3),
+            nodes in prop::collection::vec((name("u"), any::<bool>(), any::<bool>()), 3),
+        ) {
+            let servers = servers.into_iter().zip(1..);
+            let servers = servers.map(|((node, own_identity), id)| server(id, node, own_identity));
+            let observation = observation(startds, servers.collect());
+            let node_type = NodeType {
+                cloud: "blue".to_owned(),
+                flavor: "f".to_owned(),
+                image: "i".to_owned(),
+            };
+            let mut state = State::default();
+            for (number, (server_id, identified, _)) in (1..).zip(&nodes) {
+                let at = (Timestamp::UNIX_EPOCH, TickInstant::default());
+                let mut node = NodeState::new(node_type.clone(), "n", at.0, at.1);
+                node.server_id.clone_from(server_id);
+                node.join.identified = *identified;
+                state.nodes.insert(NodeId(format!("n{number}").into()), node.into());
+            }
+            let numbers = Numbers::new(&observation, &state);
+            let startds = &observation.pool.collector.known().unwrap().startds;
+            let mut by_number = NodeStartds::new(startds, &numbers, INTERVAL);
+            let by_name = StartdFinder::new(startds, INTERVAL);
+            let nodes = state.nodes.iter().zip(&numbers.nodes).zip(&nodes);
+            for (place, (((id, memory), node), (.., is_listed))) in nodes.enumerate() {
+                let server = numbers.servers.get(place).filter(|_| *is_listed);
+                let owned = server.map(|server| server.server);
+                let expected = by_name.find(id, memory, owned);
+                let found = by_number.find(node, server, (id, memory));
+                prop_assert_eq!(found, expected);
+            }
+        }
     }
 }
