@@ -31,7 +31,7 @@ site:
 # New random histories on all cores
 [group('test')]
 histories COUNT='10000':
-    EHOS_HISTORIES={{ COUNT }} cargo test --release --test histories random::whatever
+    EHOS_HISTORIES={{ COUNT }} cargo test --profile histories --test histories random::whatever
 
 # Formatting and lints
 [group('check')]
