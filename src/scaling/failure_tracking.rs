@@ -94,6 +94,7 @@ impl NodeTypeState {
             joined: 0,
             ran_jobs: false,
             capacity: None,
+            capacity_shown: None,
             failures: 0,
             faults: 0,
             failed_at: None,

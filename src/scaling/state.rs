@@ -167,8 +167,11 @@ pub struct NodeTypeState {
     /// A node of it has been seen to run a job, or a trace of one.
     #[serde(default)]
     pub ran_jobs: bool,
-    /// What the last one to join really offered.
+    /// What the last one to join really offered; none before, and once that is doubted.
     pub capacity: Option<Capacity>,
+    /// When the last of those that showed this capacity had joined.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub capacity_shown: Option<TickInstant>,
     /// Failures since the last one that joined.
     pub failures: u32,
     /// Of these, those that show that it is broken.

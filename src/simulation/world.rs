@@ -17,6 +17,7 @@ use super::scenario::Scenario;
 use scaling::leftover::LeftoverKind;
 use scaling::observation::{METADATA_NODE, NodeId, Resources, ServerStatus};
 use scaling::policy::retires_after;
+use scaling::state::NodeType;
 
 /// Seconds from the start of the world.
 pub type Seconds = u64;
@@ -169,7 +170,7 @@ pub struct Broken {
     /// Nobody says which jobs would run where.
     #[serde(default)]
     pub matches: bool,
-    /// What servers have is not known before the first of their kind is in the pool.
+    /// What servers have is not known before the first of their kind was in the pool.
     #[serde(default)]
     pub unlearnt: bool,
     /// These clouds do not answer.
@@ -242,6 +243,9 @@ pub struct World {
     /// When the last negotiation cycle was.
     #[serde(default)]
     pub cycle_began: Option<Seconds>,
+    /// Node types whose nodes HTCondor's answers have been about: what these have is remembered.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub learnt: BTreeSet<NodeType>,
     /// The names of all servers that there ever were, by UUID: a schedd goes on naming the machine of a job.
     #[serde(default)]
     pub names: BTreeMap<String, String>,
@@ -284,6 +288,7 @@ impl World {
             things: BTreeMap::new(),
             ads: BTreeMap::new(),
             under_way: VecDeque::new(),
+            learnt: BTreeSet::new(),
             clock_ahead: 0,
             collector_started: 0,
             cycle_began: None,

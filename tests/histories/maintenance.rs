@@ -1,13 +1,15 @@
 //! What operators request: pauses, kept nodes, drains and deletes of single nodes.
 
 use jiff::Timestamp;
+use scaling::action::{CloudAction, Failure, FailureKind, PoolAction};
 use scaling::limits::Limit;
 use scaling::maintenance::{DeleteRequest, DrainRequest, Keep, OperatorPause};
 use scaling::observation::NodeId;
-use scaling::plan::NodeDecision;
+use scaling::plan::{Action, NodeDecision};
 use scaling::reason::Reason;
 use simulation::JobState;
 
+use crate::refusing_pool::RefusingPool;
 use crate::site::{Site, cloud, running, scenario};
 
 const HOUR: u64 = 3600;
@@ -385,4 +387,65 @@ fn neither_a_brake_nor_a_drain_that_waits_holds_up_a_requested_delete() {
         site.ticks(2);
         assert!(!site.state.nodes.contains_key(&gone), "{}", site.describe());
     }
+}
+
+#[test]
+fn a_node_that_fails_when_its_delete_is_requested_is_deleted_once() {
+    let site = || {
+        let mut site = Site::simple();
+        site.world().broken.image = true;
+        site.policy.nodes_min = 1;
+        site
+    };
+    let fails_after = {
+        let mut site = site();
+        let fails = |site: &Site| site.plan().count(NodeDecision::Delete) > 0;
+        (0..60).find(|_| {
+            site.tick();
+            fails(&site)
+        })
+    };
+    let mut site = site();
+    site.ticks(fails_after.expect("a node that never joins is deleted"));
+    let gone = node(&site, 0);
+    delete(&mut site, &gone);
+    site.tick();
+    let deletes = site.plan().actions.iter().filter(|action| {
+        matches!(action, Action::Cloud { action: CloudAction::Delete { node, .. }, .. } if *node == gone)
+    });
+    assert_eq!(deletes.count(), 1, "{}", site.describe());
+    let requested = matches!(why(&site, &gone), Reason::DeleteRequested { .. });
+    assert!(requested, "{}", site.describe());
+}
+
+/// Their startds refuse each drain: a job starts each time, or another server has the same name.
+#[test]
+fn nodes_that_are_never_drained_do_not_keep_the_others_from_their_turn() {
+    let mut site = Site::simple();
+    site.policy.nodes_min = 8;
+    site.ticks(8);
+    let nodes: Vec<NodeId> = site.state.nodes.keys().cloned().collect();
+    for node in &nodes {
+        drain(&mut site, node, true);
+    }
+    site.between = Box::new(|mut asked| {
+        let refusal = |action: &PoolAction| {
+            let refuses =
+                matches!(action, PoolAction::Drain { node, .. } if node.0.contains("t090100-"));
+            refuses.then(|| Failure {
+                kind: FailureKind::NotIdle,
+                message: "Draining check expression is false".to_owned(),
+            })
+        };
+        asked.pool = Box::new(RefusingPool {
+            pool: asked.pool,
+            refusal,
+        });
+        asked
+    });
+    site.ticks(60);
+    let left = nodes
+        .iter()
+        .filter(|node| site.state.nodes.contains_key(*node));
+    assert_eq!(left.count(), 3, "{}", site.describe());
 }

@@ -1033,3 +1033,48 @@ fn an_ad_that_cannot_be_read_is_told_and_the_rest_goes_on() {
     site.until(60, "all is done and gone", |world| world.servers.is_empty());
     assert_eq!(site.world().unfinished(), 0);
 }
+
+/// The nodes of a flavor are broken, or one is in hostile hands: they show less than they have.
+#[test]
+fn nodes_that_show_less_than_they_have_keep_no_job_waiting_for_ever() {
+    for first_runs in [60, 12 * 3600] {
+        let mut site = Site::simple();
+        site.policy.nodes_max = 40;
+        let broken = Arc::new(AtomicBool::new(true));
+        let all = Arc::clone(&broken);
+        let first = Mutex::new(None);
+        see_pool(&mut site, move |view| {
+            each_startd(view, |startd| {
+                let mut first = first.lock().unwrap();
+                let first = first.get_or_insert_with(|| startd.node.clone());
+                if all.load(Ordering::Relaxed) || *first == startd.node {
+                    for slot in &mut startd.slots {
+                        slot.total.memory_mb = 1000;
+                        slot.free.memory_mb = slot.free.memory_mb.min(1000);
+                    }
+                }
+            });
+        });
+        site.submit(1, 1, 512, first_runs);
+        site.ticks(10);
+        site.world().submit(30, 4, 4096, 600, true);
+        site.tick();
+        let mut why = site.plan().groups.iter().flat_map(|group| &group.why);
+        let too_large = why.any(|why| matches!(why, Reason::TooLarge { .. }));
+        assert!(too_large, "{}", site.describe());
+        let before = site.world().names.len();
+        site.ticks(180);
+        // Each hour few nodes are created, which show whether it is true.
+        let tried = site.world().names.len() - before;
+        assert!((2..=9).contains(&tried), "{tried}\n{}", site.describe());
+        broken.store(false, Ordering::Relaxed);
+        for job in &mut site.world().jobs {
+            job.unmatchable = false;
+        }
+        site.until(240, "the large jobs are done", |world| {
+            let mut large = world.jobs.iter().filter(|job| job.request.cpus == 4);
+            large.all(|job| matches!(job.state, JobState::Done(_)))
+        });
+        assert!(site.world().names.len() > before + 20);
+    }
+}

@@ -199,9 +199,12 @@ fn assign<'a>(
         // Without a signature it is none that is waited for or that has gone, but for its UUID.
         let is_carried_twice = holders.several_carry(listed.node.unwrap_or(listed.id));
         let signed = server.is_signed() && !is_carried_twice;
-        let foreign = !signed && !is_known(state, &own, server.id());
+        let known = is_known(state, &own, server.id());
+        let foreign = !signed && !known;
         let copy = taken(&own) || (foreign && is_remembered(state, &own));
-        let is_own = is_known(state, &own, server.id()) || (signed && (!copy || own == by_uuid));
+        // One that was known as nobody's does not become ours by another id.
+        let is_distrusted = (state.nodes.get(&own)).is_some_and(|memory| memory.unsigned.is_some());
+        let is_own = (known && !is_distrusted) || (signed && (!copy || own == by_uuid));
         let (id, name) = match copy {
             true => (by_uuid, server.id()),
             false => (own, own_id(server)),

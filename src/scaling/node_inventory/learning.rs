@@ -13,7 +13,7 @@ use crate::obscure::Obscured;
 use crate::observation::{NodeId, Observation, Observed, OwnedServer, ServerStatus, StartdView};
 use crate::policy::Policy;
 use crate::sender::Sender;
-use crate::state::{NodeState, NodeType, Shared, Silence, State, TickInstant, set};
+use crate::state::{NodeState, NodeType, NodeTypeState, Shared, Silence, State, TickInstant, set};
 
 /// What nodes show of their kinds and zones.
 #[derive(Default)]
@@ -32,10 +32,22 @@ struct Learnt {
 struct Shown {
     /// The first node that ran jobs.
     ran_jobs: Option<usize>,
+    /// Those that have joined within `unclaimed_backoff`. Later a node says nothing new of nodes that are still to come, and may
+    /// be in somebody else's hands.
+    recent: Sizes,
+    /// The others: they count for a type that the state does not know.
+    earlier: Sizes,
+}
+
+/// What several nodes of one type show of its size.
+#[derive(Default)]
+struct Sizes {
     /// The first of the smallest nodes.
     smallest: Option<(Size, usize)>,
     /// Of several that are there the largest: one that says less than it has makes no other look smaller.
     largest: Option<(Size, Capacity)>,
+    /// When the last of them joined.
+    joined: Option<TickInstant>,
 }
 
 /// Cores and memory.
@@ -232,7 +244,14 @@ impl Lesson<'_> {
                 shown.ran_jobs.get_or_insert(self.position);
             }
             if drain.is_none() {
-                shown.learn_size(startd, self.position);
+                let joined = joined.unwrap_or(self.now);
+                let is_recent = self.now.since(joined) <= self.policy.unclaimed_backoff;
+                let sizes = match is_recent {
+                    true => &mut shown.recent,
+                    false => &mut shown.earlier,
+                };
+                sizes.joined = sizes.joined.max(Some(joined));
+                sizes.learn(startd, self.position);
             }
         }
         set!(memory.join.joined = memory.join.joined.or(Some(self.now)));
@@ -274,8 +293,8 @@ impl Lesson<'_> {
     }
 }
 
-impl Shown {
-    fn learn_size(&mut self, startd: &StartdView, position: usize) {
+impl Sizes {
+    fn learn(&mut self, startd: &StartdView, position: usize) {
         let total = startd.total();
         let size = (total.cpus, total.memory_mb);
         let is_largest = self.largest.as_ref().is_none_or(|(most, _)| size >= *most);
@@ -308,13 +327,23 @@ impl Learnt {
                 .zip(&self.node_types)
         };
         // Types that the state does not know yet are added in this order.
-        let mut sizes: Vec<_> = node_types()
-            .filter_map(|(node_type, shown)| Some((shown.smallest?, node_type, &shown.largest)))
-            .collect();
+        let sizes = node_types().filter_map(|(node_type, shown)| {
+            let is_known = |memory: &NodeTypeState| memory.capacity.is_some() || memory.joined > 0;
+            let earlier = || {
+                let known = state.node_type(node_type).is_some_and(is_known);
+                Some(&shown.earlier).filter(|_| !known)
+            };
+            let recent = Some(&shown.recent).filter(|recent| recent.smallest.is_some());
+            let sizes = recent.or_else(earlier)?;
+            Some((sizes.smallest?, node_type, sizes))
+        });
+        let mut sizes: Vec<_> = sizes.collect();
         sizes.sort_unstable_by_key(|(smallest, ..)| *smallest);
-        for (_, node_type, largest) in sizes {
-            let capacity = largest.as_ref().map(|(_, capacity)| capacity.clone());
-            state.node_type_mut(node_type).capacity = capacity;
+        for (_, node_type, sizes) in sizes {
+            let memory = state.node_type_mut(node_type);
+            let largest = sizes.largest.as_ref();
+            memory.capacity = largest.map(|(_, capacity)| capacity.clone());
+            memory.capacity_shown = sizes.joined;
         }
         let mut ran_jobs: Vec<_> = node_types()
             .filter_map(|(node_type, shown)| Some((shown.ran_jobs?, node_type)))

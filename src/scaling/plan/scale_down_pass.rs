@@ -19,6 +19,7 @@ mod takes_no_jobs;
 mod token;
 
 use std::cmp::Reverse;
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::planner::{NodePlan, Planner};
@@ -28,6 +29,7 @@ use crate::brakes::Brake;
 use crate::node::{Node, Phase, after_mark, drain_mark};
 use crate::observation::ServerStatus;
 use crate::reason::Reason;
+use crate::state::TickInstant;
 pub(super) use drain_requested::NAME as DRAIN_REQUESTED;
 pub(super) use surplus::LEAVING;
 
@@ -327,7 +329,10 @@ impl Planner<'_> {
     }
 
     fn drain_by(&mut self, rule: &mut dyn Rule) {
-        let order = rule.order(self);
+        let mut order = rule.order(self);
+        if rule.waits_for_share() {
+            self.take_turns(&mut order);
+        }
         let mut wanted = order.iter().map(|index| self.node(*index));
         // Most rules want no node.
         let mut left =
@@ -363,6 +368,21 @@ impl Planner<'_> {
         }
     }
 
+    /// Puts nodes behind whose drain was requested before and that are not drained: one whose startd refuses each time, or that
+    /// another of its name hides, must not take the others' part of the share for ever. They begin at another one each minute.
+    fn take_turns(&self, order: &mut [usize]) {
+        let is_tried = |index: &usize| self.node(*index).memory.drain.idle_since.is_some();
+        order.sort_by_key(is_tried);
+        let first_tried = order.partition_point(|index| !is_tried(index));
+        if let Some(tried) = order
+            .get_mut(first_tried..)
+            .filter(|tried| !tried.is_empty())
+        {
+            let minute = self.next.now.since(TickInstant::default()).as_secs() / 60;
+            tried.rotate_left(usize::try_from(minute).unwrap_or_default() % tried.len());
+        }
+    }
+
     fn drain(&mut self, index: usize, slot: String, drain: Drain) {
         let node = self.node(index);
         let action = PoolAction::Drain {
@@ -379,9 +399,10 @@ impl Planner<'_> {
 
     /// Chooses servers to delete: those of clouds that answer, and nothing that may run a job.
     fn choose_by(&mut self, rule: &mut dyn Rule) {
+        let chosen: BTreeSet<usize> = self.removals.iter().map(|(index, _)| *index).collect();
         for index in self.ending.clone() {
             let node = self.node(index);
-            if !may_go(node) || !may_be_deleted(node) {
+            if !may_go(node) || !may_be_deleted(node) || chosen.contains(&index) {
                 continue;
             }
             let Some(Verdict::Delete(delete)) = rule.wants(self, node) else {

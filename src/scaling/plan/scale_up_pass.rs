@@ -56,6 +56,7 @@ impl<'a> Planner<'a> {
                     _ => {}
                 }
                 if let Some(why) = self.impossible(&market, &group.asks) {
+                    self.doubt_capacities(&market, &group.asks);
                     group.why.push(why);
                     continue;
                 }
@@ -314,6 +315,29 @@ impl<'a> Planner<'a> {
         planned.instances += 1;
         planned.cores += flavor.map_or(0, |flavor| flavor.vcpus);
         planned.ram_mb += flavor.map_or(0, |flavor| flavor.ram_mb);
+    }
+
+    /// A node that shows less than it has, broken or in hostile hands, must not keep jobs waiting for ever: a capacity that
+    /// no node has shown for the first time since `unclaimed_backoff` gives way to that of the flavor, if that would do for
+    /// the jobs. `unproven` bounds what is created to see.
+    fn doubt_capacities(&mut self, market: &Market<'a>, asks: &JobGroupKey) {
+        let now = self.next.now;
+        for candidate in &market.candidates {
+            let node_type = &candidate.node_type;
+            let view = self.observation.clouds.get(&node_type.cloud);
+            let flavor = view.and_then(|view| view.known()?.flavors.get(&node_type.flavor));
+            let request = self.observation.matches.request(node_type, asks);
+            let is_old = self.next.node_type(node_type).is_some_and(|memory| {
+                let shown = memory.capacity_shown;
+                memory.capacity.is_some()
+                    && shown.is_none_or(|at| now.since(at) > self.policy.unclaimed_backoff)
+            });
+            if is_old && flavor.is_some_and(|flavor| request.fits(&flavor.expected_capacity())) {
+                let memory = self.next.node_type_mut(node_type);
+                memory.capacity = None;
+                memory.capacity_shown = None;
+            }
+        }
     }
 
     /// When no node of any kind could ever run it; while a cloud, a flavor or HTCondor's answer is unknown, that is not

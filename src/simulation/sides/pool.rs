@@ -61,8 +61,11 @@ impl Pool for SimulatedPool<'_> {
         nodes: &[MatchTarget],
         _deadline: Deadline,
     ) -> Matches {
-        let world = locked(self.world);
+        let mut world = locked(self.world);
         let mut matches = Matches::default();
+        let examples = nodes.iter().filter(|node| node.example.is_some());
+        let examples: BTreeSet<_> = examples.map(|node| node.node_type.clone()).collect();
+        world.learnt.extend(examples);
         if world.broken.matches {
             matches.fail("it does not answer which jobs would run".to_owned());
         }
@@ -72,7 +75,7 @@ impl Pool for SimulatedPool<'_> {
             for jobs in jobs {
                 let answer = if world.broken.matches {
                     Observed::Unknown("it does not answer which jobs would run".to_owned())
-                } else if world.broken.unlearnt && node.example.is_none() {
+                } else if world.broken.unlearnt && !world.learnt.contains(&node.node_type) {
                     let clause = Some(format!("TARGET.{}", jobs.needs.0));
                     Observed::Known(MatchResult::Undetermined { clause })
                 } else if flavor.is_some_and(|flavor| flavor.has.contains(&jobs.needs.0)) {

@@ -97,7 +97,7 @@ pub enum Event {
     Negotiator(bool),
     /// Nobody says which jobs would run where.
     NoMatches(bool),
-    /// What servers have is not known before the first of their kind is in the pool.
+    /// What servers have is not known before the first of their kind was in the pool.
     Unlearnt(bool),
     /// The schedd that has the jobs does not answer; one that has none does.
     HalfQueue(bool),

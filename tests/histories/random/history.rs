@@ -26,6 +26,7 @@ use tick::observe::observe_in_turn;
 use super::events::{Act, Event, Forgery, IMAGES, THERE};
 use super::faults::{CloudAnswer, Faults};
 use super::rules::{self, Tally, Tick};
+use super::variable;
 use crate::corpus::Recorder;
 use crate::site::{cloud, scenario};
 
@@ -142,6 +143,11 @@ impl History {
         }
         let has = |which: fn(&Event) -> bool| events.iter().any(|(_, event)| which(event));
         let forgets = has(|event| matches!(event, Event::OldState { .. } | Event::LoseState));
+        // Of one second, their nodes have one id.
+        let second_ones = events
+            .iter()
+            .filter(|(_, event)| matches!(event, Event::SecondEhos { same_pool: true }));
+        let second_ones = second_ones.count();
         let mut faults = Faults::default();
         faults.cluster.clone_from(&policy.cluster);
         faults.keeps_lists = has(|event| matches!(event, Event::Lag { .. }));
@@ -153,21 +159,23 @@ impl History {
             keeps_backups: has(|event| matches!(event, Event::OldState { .. })),
             forgets,
             jumps: has(|event| matches!(event, Event::Clock(_))),
-            asks_operator: has(|event| match event {
-                Event::Clock(_) => true,
-                Event::Answers(answers) => answers.contains(&CloudAnswer::Twice),
-                _ => false,
-            }) || forgets
-                && has(|event| {
-                    use Forgery::{Copy, NodeId};
-                    matches!(
-                        event,
-                        Event::Neighbour {
-                            forgery: Copy | NodeId,
-                            ..
-                        }
-                    )
-                }),
+            asks_operator: second_ones > 1
+                || has(|event| match event {
+                    Event::Clock(_) => true,
+                    Event::Answers(answers) => answers.contains(&CloudAnswer::Twice),
+                    _ => false,
+                })
+                || forgets
+                    && has(|event| {
+                        use Forgery::{Copy, NodeId};
+                        matches!(
+                            event,
+                            Event::Neighbour {
+                                forgery: Copy | NodeId,
+                                ..
+                            }
+                        )
+                    }),
             faults,
             tally,
             known: BTreeSet::new(),
@@ -337,13 +345,19 @@ impl History {
                 let copied = ours(&world, index).and_then(|id| world.servers.get(&id).cloned());
                 let since = copied.as_ref().map(|copied| world.now - copied.created);
                 let soon = since.is_some_and(|since| since <= signing::WINDOW.as_secs());
-                let unknowable = matches!(forgery, Forgery::Copy) && self.forgets;
+                let is_copy = matches!(forgery, Forgery::Copy);
+                let unknowable = is_copy && self.forgets;
+                // ehos has neither an answer to its create nor a list with it.
+                let is_known = copied.as_ref().is_some_and(|copied| {
+                    let mut nodes = self.state.nodes.values();
+                    nodes.any(|memory| memory.server_id.as_ref() == Some(&copied.id))
+                });
                 let (name, metadata) =
                     forgery.server(&self.policy.cluster, world.now, copied.as_ref());
                 let id = world.create("green", &name, "small", metadata);
                 world.servers.get_mut(&id).unwrap().joins_at = None;
                 drop(world);
-                if unknowable && (soon || self.jumps) {
+                if unknowable && (soon || self.jumps) || is_copy && !is_known {
                     self.tally.unknowable.insert(id.clone());
                 }
                 self.tally.theirs.insert(id.clone());
@@ -505,16 +519,23 @@ impl History {
     fn tick(&mut self, then: &Then) -> Result<(), String> {
         locked(&self.world).advance(self.distance);
         let at = locked(&self.world).at();
-        let condemned = self.state.nodes.values();
-        let condemned = condemned.filter(|memory| memory.requests.delete.is_some());
-        let condemned = condemned.filter_map(|memory| memory.server_id.clone());
-        locked(&self.world).condemned.extend(condemned);
         let site = simulation::backends(&self.world, &self.policy);
         let site = self.faults.between(site, &self.world);
         // The world answers at once: this deadline is never met.
         let deadline = Deadline::within(Duration::from_secs(3600));
         let observation = observe_in_turn(&site, &self.policy, &self.state, at, deadline);
         let plan = plan(&observation, &self.policy, &self.state);
+        let forges = self
+            .faults
+            .attack
+            .is_some_and(|attack| !attack.own_identities);
+        let mut unknown = plan.next.unknown_schedds.values();
+        let grace = self.policy.schedd_grace;
+        let unprotected = forges && unknown.any(|since| plan.next.now.since(*since) >= grace);
+        let condemned = plan.next.nodes.values();
+        let condemned = condemned.filter(|memory| unprotected || memory.requests.delete.is_some());
+        let condemned = condemned.filter_map(|memory| memory.server_id.clone());
+        locked(&self.world).condemned.extend(condemned);
         if let Some((count, runs)) = then.submit {
             let mut world = locked(&self.world);
             world.submit(count, 1, 512, runs, false);
@@ -624,10 +645,12 @@ impl History {
         let blue = world.scenario.clouds.get_mut("blue").unwrap();
         blue.cores = Some(20);
         blue.instances = None;
+        let waited = rules::waits(&world);
         world.jobs.retain(|job| {
             let runs = !job.unmatchable && job.request.memory_mb <= 15_000;
             runs && (job.needs.is_empty() || job.needs == THERE)
         });
+        self.tally.withdrawn += waited - rules::waits(&world);
         self.faults = Faults::default();
         self.policy.nodes_max = NODES_MAX;
         self.policy.cores_max = None;
@@ -759,7 +782,8 @@ impl History {
     pub fn told(mut self, events: &[(u8, Event)]) -> Vec<String> {
         drop(self.all_of_it(events));
         let mut log = self.log.take().unwrap_or_default();
-        log.split_off(log.len().saturating_sub(80))
+        let lines = variable("EHOS_HISTORY_LINES").unwrap_or(80);
+        log.split_off(log.len().saturating_sub(lines as usize))
     }
 }
 

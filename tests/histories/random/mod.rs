@@ -117,6 +117,12 @@ fn run_of(
     }
 }
 
+/// The first seed of histories that no run had before: far from those of the last run, however many they were.
+fn first_new() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.unwrap_or(Duration::ZERO).as_secs() << 20
+}
+
 /// Runs them on all cores; the failures by their seeds.
 fn run_all(
     first: u64,
@@ -198,12 +204,7 @@ fn whatever_happens_no_job_is_lost_and_nothing_leaks() {
         return;
     }
     let failures = match variable("EHOS_HISTORIES") {
-        Some(count) => {
-            let since = SystemTime::now().duration_since(UNIX_EPOCH);
-            let seconds = since.unwrap_or(Duration::ZERO).as_secs();
-            // Far from those of the last run, however many they were.
-            run_all(seconds << 20, count, run)
-        }
+        Some(count) => run_all(first_new(), count, run),
         None => {
             let failed = FAILED.into_iter();
             let mut failures: BTreeMap<u64, String> = failed
@@ -237,10 +238,13 @@ fn whatever_happens_nodes_never_have_more_cores_than_cores_max() {
 
 #[test]
 fn whatever_operators_request_no_other_job_is_lost_and_nothing_leaks() {
-    let count = variable("EHOS_HISTORIES").unwrap_or(USUAL / 3);
+    let (first, count) = match variable("EHOS_HISTORIES") {
+        Some(count) => (first_new(), count),
+        None => (0, USUAL / 3),
+    };
     let failures = match variable("EHOS_OPERATED_SEED") {
         Some(seed) => run_of(seed, operated()).err().into_iter().collect(),
-        None => run_all(0, count, |seed| run_of(seed, operated()))
+        None => run_all(first, count, |seed| run_of(seed, operated()))
             .into_values()
             .collect::<Vec<_>>(),
     };

@@ -11,8 +11,9 @@ use scaling::node::drain_mark;
 use scaling::observation::{
     CollectorView, Demand, NodeId, Observation, Observed, OwnedServer, Role, StartdView,
 };
-use scaling::plan::{Action, NodeDecision, Plan, plan};
+use scaling::plan::{Action, NodeDecision, NodeEntry, Plan, plan};
 use scaling::policy::Policy;
+use scaling::reason::Reason;
 use scaling::sender::Sender;
 use scaling::state::{NodeType, Outcome, State, UnmanagedMachines};
 use simulation::{JobState, SimulatedJob, World};
@@ -64,6 +65,8 @@ pub struct Tally {
     unsigned: BTreeSet<String>,
     /// Copies of our servers that nobody can tell from their originals: only the rule about adopted ones holds.
     pub unknowable: BTreeSet<String>,
+    /// How often jobs waited that were withdrawn since.
+    pub withdrawn: u64,
     /// Two servers may have one name: what is asked of the one reaches the other.
     twins: bool,
     /// Some servers of ours are not to be seen for a while, or there are some that ehos did not make.
@@ -91,7 +94,7 @@ pub struct Tally {
 }
 
 /// How often a job has begun to wait: when it was submitted, and when its machine failed it.
-fn waits(world: &World) -> u64 {
+pub fn waits(world: &World) -> u64 {
     let waits = |job: &SimulatedJob| {
         u64::from(job.starts) + u64::from(matches!(job.state, JobState::Idle(_)))
     };
@@ -239,6 +242,7 @@ impl Tally {
             theirs: BTreeSet::new(),
             unsigned: BTreeSet::new(),
             unknowable: BTreeSet::new(),
+            withdrawn: 0,
             twins: events.iter().any(twins),
             hides: events.iter().any(hides),
             most_nodes_max: 0,
@@ -300,6 +304,7 @@ macro_rules! must {
 pub fn check(tick: &Tick<'_>, tally: &mut Tally) -> Result<(), String> {
     the_order_of_lists_makes_no_difference(tick, tally)?;
     nothing_of_others_is_touched(tick, tally)?;
+    no_server_is_deleted_twice_in_a_pass(tick)?;
     what_operators_request_is_done(tick)?;
     no_job_is_ended(tick)?;
     what_is_not_seen_is_left_alone(tick)?;
@@ -767,13 +772,32 @@ fn every_server_is_accounted_for(tick: &Tick<'_>) -> Result<(), String> {
     Ok(())
 }
 
-fn no_drain_for_an_image_is_taken_back(tick: &Tick<'_>) -> Result<(), String> {
-    for line in tick
+/// Of several rules that want a node the first one has it: a second delete would bring the outcome of the first into doubt.
+fn no_server_is_deleted_twice_in_a_pass(tick: &Tick<'_>) -> Result<(), String> {
+    let mut servers: Vec<&str> = tick
         .plan
-        .nodes
+        .actions
         .iter()
-        .filter(|line| line.decision == NodeDecision::CancelDrain)
-    {
+        .filter_map(deleted)
+        .map(|(_, server)| server.id())
+        .collect();
+    servers.sort_unstable();
+    for two in servers.windows(2) {
+        must!(two[0] != two[1], "two deletes of {} in one plan", two[0]);
+    }
+    Ok(())
+}
+
+/// Drains that ehos cancels by itself: not those of nodes that an operator keeps.
+fn taken_back<'t>(tick: &'t Tick<'_>) -> impl Iterator<Item = &'t NodeEntry> {
+    let lines = tick.plan.nodes.iter();
+    lines.filter(|line| {
+        line.decision == NodeDecision::CancelDrain && !matches!(line.why, Reason::Kept { .. })
+    })
+}
+
+fn no_drain_for_an_image_is_taken_back(tick: &Tick<'_>) -> Result<(), String> {
+    for line in taken_back(tick) {
         let Some(memory) = tick.plan.next.nodes.get(&line.node) else {
             continue;
         };
@@ -796,8 +820,7 @@ fn no_drain_for_an_image_is_taken_back(tick: &Tick<'_>) -> Result<(), String> {
 }
 
 fn no_drain_for_its_age_is_taken_back(tick: &Tick<'_>) -> Result<(), String> {
-    let lines = tick.plan.nodes.iter();
-    for line in lines.filter(|line| line.decision == NodeDecision::CancelDrain) {
+    for line in taken_back(tick) {
         let memory = tick.plan.next.nodes.get(&line.node);
         let server = memory.and_then(|memory| memory.server_id.as_deref());
         let for_its_age = startds_of(tick, server.unwrap_or_default()).any(|startd| {
@@ -918,7 +941,7 @@ fn nothing_flaps(tick: &Tick<'_>, tally: &mut Tally) -> Result<(), String> {
             "{made} servers were made, where {enough} would do"
         );
     }
-    let (all, joined) = (waits(world), tally.joined.len() as u64);
+    let (all, joined) = (waits(world) + tally.withdrawn, tally.joined.len() as u64);
     let vain = tally.in_vain;
     must!(
         joined <= all + vain,
