@@ -34,7 +34,7 @@ impl NodeOut {
     pub(super) fn new(state: &State, node: NodeId, change: NodeChange) -> Option<NodeOut> {
         let memory = state.nodes.get(&node)?;
         Some(NodeOut {
-            name: memory.name.clone(),
+            name: memory.name.to_string(),
             cloud: memory.node_type.cloud.clone(),
             flavor: memory.node_type.flavor.clone(),
             requests: memory.requests.clone(),

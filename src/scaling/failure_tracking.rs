@@ -104,6 +104,11 @@ impl NodeTypeState {
         }
     }
 
+    /// What nodes of it showed was too small for jobs for so long that the next ones are to show it again.
+    pub fn is_doubted(&self) -> bool {
+        self.capacity.is_none() && self.capacity_shown.is_some()
+    }
+
     /// Forgets its failures.
     pub(super) fn reset_failures(&mut self) {
         self.failures = 0;

@@ -455,8 +455,8 @@ fn unproven(case: &Case<'_>) -> Option<(u64, Limit)> {
     let memory = case.memory();
     let joined = memory.map_or(0, |memory| memory.joined);
     let failed = memory.is_some_and(|memory| memory.failures > 0);
-    // What those that joined have shown is in doubt (`doubt_capacities`): few are enough to see it.
-    let doubted = memory.is_some_and(|memory| memory.capacity.is_none());
+    // Few are enough to see it.
+    let doubted = memory.is_some_and(NodeTypeState::is_doubted);
     let most = match case.first_nodes {
         _ if joined > 0 && doubted => case.policy.max_unproven,
         _ if joined > 0 => joined.max(10),

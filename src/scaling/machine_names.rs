@@ -29,7 +29,13 @@ impl<'a> MachineNames<'a> {
 
 fn hash(machine: &str) -> u64 {
     let mut hasher = NameHasher::default();
-    hasher.write(machine.to_ascii_lowercase().as_bytes());
+    let mut lower = [0; 64];
+    for part in machine.as_bytes().chunks(lower.len()) {
+        for (lower, byte) in lower.iter_mut().zip(part) {
+            *lower = byte.to_ascii_lowercase();
+        }
+        hasher.write(lower.get(..part.len()).unwrap_or_default());
+    }
     hasher.finish()
 }
 

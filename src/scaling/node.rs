@@ -25,6 +25,7 @@ use super::observation::{
     CollectorView, NodeId, Observed, OwnedServer, PoolView, ScheddView, ServerStatus, StartdView,
 };
 use super::policy::{CloudPolicy, Policy};
+use super::shared_text::SharedText;
 use super::state::{Expiry, NodeState, NodeType, Shared};
 
 pub(crate) use facts::{Facts, StateFacts, TypeFacts};
@@ -203,7 +204,7 @@ pub struct Node<'a> {
 
 impl Node<'_> {
     /// Its server's name.
-    pub fn name(&self) -> &str {
+    pub fn name(&self) -> &SharedText {
         &self.memory.name
     }
 

@@ -44,7 +44,7 @@ fn is_of(server: &ObscureServer, id: &NodeId, memory: &NodeState) -> bool {
         (Some(server), Some(known)) => server == known,
         _ => match &server.node {
             Some(node) => node == id,
-            None => server.name.as_ref() == Some(&memory.name),
+            None => server.name.as_deref() == Some(memory.name.as_str()),
         },
     }
 }

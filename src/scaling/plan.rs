@@ -138,7 +138,7 @@ pub struct NodeEntry {
     /// Its id.
     pub node: NodeId,
     /// Its server's name.
-    pub name: String,
+    pub name: SharedText,
     /// Its cloud.
     pub cloud: SharedText,
     /// Its flavor.

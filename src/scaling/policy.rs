@@ -101,7 +101,7 @@ settings! {
         max_silent_share [Share, Was("vanish_share")]: f64 = 0.45;
         /// See `max_silent_share`.
         max_silent_count [Was("vanish_count")]: u64 = 3;
-        /// How long ehos creates no further node for a job group after a node created for it stayed unclaimed.
+        /// How long ehos creates no further node for a job group after a node created for it stayed unclaimed, and how long it counts the capacity of nodes that joined, if that is too small for waiting jobs.
         unclaimed_backoff [Was("refusal_memory")]: Duration = minutes(60);
         /// `true`: ehos disassociates floating IPs from nodes, for clouds that give one to each server; see
         /// [below](#floating-ips).

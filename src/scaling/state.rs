@@ -169,7 +169,7 @@ pub struct NodeTypeState {
     pub ran_jobs: bool,
     /// What the last one to join really offered; none before, and once that is doubted.
     pub capacity: Option<Capacity>,
-    /// When the last of those that showed this capacity had joined.
+    /// When the last of those that showed it had joined.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub capacity_shown: Option<TickInstant>,
     /// Failures since the last one that joined.

@@ -136,7 +136,7 @@ fn watch(state: &State, policy: &Policy, at: Timestamp) -> TrackedMachines {
         let mut machines: Vec<String> = node.join.machines().map(str::to_owned).collect();
         // The name of its server is none that an ad can change. One that boots has no job yet.
         if !machines.is_empty() || state.now.since(node.started) >= policy.boot_timeout / 2 {
-            machines.push(node.name.clone());
+            machines.push(node.name.to_string());
         }
         machines
             .into_iter()

@@ -173,7 +173,7 @@ fn a_removed_cloud_is_told_with_what_runs_in_it_until_it_is_put_back_and_empty()
         .state
         .nodes
         .values()
-        .map(|node| node.name.clone())
+        .map(|node| node.name.to_string())
         .collect();
     let (policy, entry) = remove(&mut site);
     for _ in 0..90 {

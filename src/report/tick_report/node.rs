@@ -90,7 +90,7 @@ impl NodeReport {
     fn new(line: &NodeEntry, why: ReasonReport) -> NodeReport {
         NodeReport {
             node: line.node.to_string(),
-            name: line.name.clone(),
+            name: line.name.to_string(),
             cloud: line.cloud.to_string(),
             flavor: line.flavor.to_string(),
             zone: line.zone.clone(),

@@ -328,7 +328,8 @@ impl Learnt {
         };
         // Types that the state does not know yet are added in this order.
         let sizes = node_types().filter_map(|(node_type, shown)| {
-            let is_known = |memory: &NodeTypeState| memory.capacity.is_some() || memory.joined > 0;
+            let is_known =
+                |memory: &NodeTypeState| memory.capacity.is_some() || memory.is_doubted();
             let earlier = || {
                 let known = state.node_type(node_type).is_some_and(is_known);
                 Some(&shown.earlier).filter(|_| !known)

@@ -120,7 +120,7 @@ impl<'a> Planner<'a> {
         };
         NodeEntry {
             node: node.id.clone(),
-            name: node.name().to_owned(),
+            name: node.name().clone(),
             cloud: figures.cloud.clone(),
             flavor: figures.flavor.clone(),
             // One that is forgotten has none.
@@ -144,7 +144,7 @@ impl<'a> Planner<'a> {
             server: figures.new_server(),
             startd: None,
             node: new.id.clone(),
-            name: new.name.clone(),
+            name: new.name.as_str().into(),
             cloud: figures.cloud,
             flavor: figures.flavor,
             zone: new.zone.clone(),

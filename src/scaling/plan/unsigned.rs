@@ -16,11 +16,15 @@ impl Planner<'_> {
             let memory = self.next.nodes.get(&node.id)?;
             memory.unsigned?;
             let server = memory.server_id.as_deref().unwrap_or_default();
-            Some((&memory.node_type.cloud, &memory.name, server.to_owned()))
+            Some((
+                &memory.node_type.cloud,
+                memory.name.as_str(),
+                server.to_owned(),
+            ))
         });
         let builders = self.survey.builders.iter().filter_map(|builder| {
             let memory = self.next.builders.get(builder.server.id())?;
-            let name = &builder.server.record().name;
+            let name = builder.server.record().name.as_str();
             memory
                 .unsigned
                 .then(|| (&builder.cloud, name, builder.server.id().to_owned()))

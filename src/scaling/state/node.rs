@@ -11,6 +11,7 @@ use crate::job_requirements::JobGroupKey;
 use crate::maintenance::Requests;
 use crate::matching::host_of;
 use crate::observation::{AttachedVolume, StartdView};
+use crate::shared_text::SharedText;
 use crate::submitter::Submitters;
 
 /// Where a startd was.
@@ -31,7 +32,7 @@ pub struct NodeState {
     /// What it is made of.
     pub node_type: NodeType,
     /// The server's name.
-    pub name: String,
+    pub name: SharedText,
     /// Its availability zone, as asked for, or as Nova says.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub zone: Option<String>,
@@ -192,7 +193,7 @@ impl NodeState {
     ) -> NodeState {
         NodeState {
             node_type,
-            name: name.to_owned(),
+            name: name.into(),
             zone: None,
             server_id: None,
             since,

@@ -10,6 +10,7 @@ use super::{Age, NodeType, TickInstant};
 use crate::job_requirements::JobGroupKey;
 use crate::maintenance::{DeleteRequest, DrainRequest, Keep, Requests};
 use crate::observation::AttachedVolume;
+use crate::shared_text::SharedText;
 use crate::submitter::Submitters;
 
 /// The fields of a node. An alias is the name in a state file of layout 1.
@@ -17,7 +18,7 @@ use crate::submitter::Submitters;
 pub(super) struct NodeFields {
     #[serde(alias = "kind")]
     node_type: NodeType,
-    name: String,
+    name: SharedText,
     zone: Option<String>,
     server_id: Option<String>,
     since: Timestamp,

@@ -579,7 +579,8 @@ impl History {
         }
         self.state = next;
         let nodes = self.state.nodes.values();
-        let listed = nodes.filter(|node| node.listed);
+        // What an unsigned server leaves behind stays (rule 1).
+        let listed = nodes.filter(|node| node.listed && node.unsigned.is_none());
         self.known
             .extend(listed.filter_map(|node| node.server_id.clone()));
         judged
