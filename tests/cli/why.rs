@@ -280,27 +280,91 @@ impl Drop for Page {
     }
 }
 
-#[test]
-fn on_another_host_the_page_tells_of_the_last_tick() {
+/// The page of a site, and its address.
+fn page_of(site: &Site) -> (Page, String) {
     use std::io::{BufRead, BufReader};
-    let double = Double::start(cloud::script(vec![]));
-    let site = waiting(&double, 2, "");
-    let state = site.state();
     let mut page = Command::new(testkit::program!())
         .args(["frontend", "--listen", "127.0.0.1:0", "--state-dir"])
-        .arg(&state)
+        .arg(site.state())
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
     let mut line = String::new();
     let stdout = page.stdout.take().unwrap();
+    let page = Page(page);
     BufReader::new(stdout).read_line(&mut line).unwrap();
-    let _page = Page(page);
-    let url = line
-        .trim()
-        .strip_prefix("listening on ")
-        .unwrap()
-        .to_owned();
+    let url = line.trim().strip_prefix("listening on ").unwrap();
+    (page, url.to_owned())
+}
+
+/// Adds a node to the history that is gone.
+fn node_is_gone(site: &Site, machine: &str) {
+    let mut days = fs::read_dir(site.state().join("history")).unwrap();
+    let day = days.find_map(|day| {
+        let path = day.unwrap().path();
+        (path.extension()? == "jsonl").then_some(path)
+    });
+    let day = day.unwrap();
+    let text = fs::read_to_string(&day).unwrap();
+    let mut record: serde_json::Value = serde_json::from_str(text.lines().next().unwrap()).unwrap();
+    let mut event = record["events"][0].clone();
+    for (field, value) in [
+        ("node", "20200101T000000-01".into()),
+        ("name", "gone".into()),
+        ("machine", machine.into()),
+        ("vcpus", 4.into()),
+        ("per_hour", 0.4.into()),
+    ] {
+        event[field] = value;
+    }
+    record["events"] = vec![event].into();
+    record["actions"] = serde_json::Value::Array(Vec::new());
+    fs::write(&day, format!("{text}{record}\n")).unwrap();
+}
+
+#[test]
+fn a_finished_job_has_its_share_of_a_node_that_is_gone_on_both_hosts() {
+    let double = Double::start(cloud::script(vec![]));
+    let site = waiting(&double, 2, "");
+    node_is_gone(&site, "n1");
+    let started = RECORDED - 300;
+    let site = site.answers("condor_q", "-json", "exit=0\n").answers(
+        "condor_history",
+        "any",
+        &ad(&format!(
+            "\"JobStatus\": 4, \"LastRemoteHost\": \"slot1_1@n1\", \"JobCurrentStartDate\": {started}, \
+             \"CompletionDate\": {RECORDED}, \"RemoteWallClockTime\": 300.0"
+        )),
+    );
+    let (_page, url) = page_of(&site);
+    let token = site.state().join("frontend.token");
+    let page = ["--url", &url, "--token-file", token.to_str().unwrap()];
+    let elsewhere = site.path().join("elsewhere");
+    let start = ["explain", "7.0", "--state-dir", elsewhere.to_str().unwrap()];
+    let there = site.run(&[&start[..], &page].concat());
+    let here = explain(&site, &["7.0"]);
+    for run in [&here, &there] {
+        // Five minutes on one of four cores.
+        run.exits(0)
+            .warns_nothing()
+            .says("its share of the node's cost is about 0.008");
+    }
+    // A page that knows no such node keeps nothing back.
+    let site = site.answers(
+        "condor_history",
+        "any",
+        &ad("\"JobStatus\": 4, \"LastRemoteHost\": \"slot1_1@n2\", \"RemoteWallClockTime\": 300.0"),
+    );
+    let unknown = site.run(&[&start[..], &page].concat());
+    unknown.exits(0).warns_nothing().says("completed");
+}
+
+#[test]
+fn on_another_host_the_page_tells_of_the_last_tick() {
+    let double = Double::start(cloud::script(vec![]));
+    let site = waiting(&double, 2, "");
+    let state = site.state();
+    let (_page, url) = page_of(&site);
     let elsewhere = site.path().join("elsewhere");
     let ask = |more: &[&str]| {
         let start = ["explain", "7.0", "--state-dir", elsewhere.to_str().unwrap()];

@@ -1,10 +1,8 @@
 //! Asks the schedd for the jobs, and the tick report for their job groups.
 
-use std::path::Path;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use log::debug;
 
 use super::answer::{JobAnswer, JobCondition, Kind};
 use super::queue::Queue;
@@ -13,7 +11,7 @@ use condor::job::{Job, JobQueue, JobState, Which};
 use config::ForReader;
 use report::TickReport;
 use report::explain::{self, JobNode, LISTED_MAX, TickAnswer};
-use report::history::search::{Found, search};
+use report::history::life::Life;
 use scaling::job_names::{JobId, JobQuery};
 use simulation::World;
 use system::deadline::Deadline;
@@ -26,8 +24,11 @@ const CALL_LIMIT: Duration = Duration::from_secs(30);
 pub(super) struct Inquiry<'s> {
     queue: Queue,
     report: Option<&'s TickReport>,
-    history: Option<&'s Path>,
+    life_of: LifeOf<'s>,
 }
+
+/// The history of a node by its host name, if there is one.
+pub(super) type LifeOf<'s> = Box<dyn Fn(&str) -> Option<Life> + 's>;
 
 impl<'s> Inquiry<'s> {
     /// A question about the jobs of a schedd (`None`: this machine's), or about those of a simulated world.
@@ -36,7 +37,7 @@ impl<'s> Inquiry<'s> {
         schedd: Option<&str>,
         world: Option<World>,
         report: Option<&'s TickReport>,
-        history: Option<&'s Path>,
+        life_of: LifeOf<'s>,
     ) -> Inquiry<'s> {
         let tools = Tools::new(settings.condor_bin, CALL_LIMIT);
         // A schedd of this machine is asked without the collector.
@@ -47,7 +48,7 @@ impl<'s> Inquiry<'s> {
                 None => Queue::Schedd(JobQueue::new(tools.of_pool(pool.as_deref()), schedd)),
             },
             report,
-            history,
+            life_of,
         }
     }
 
@@ -182,36 +183,23 @@ impl<'s> Inquiry<'s> {
 
     /// A node that is gone: the history has its flavor and size, or else another node of that flavor has its size.
     fn find_gone(&self, node: &mut JobNode) {
-        let (Some(folder), Some(report)) = (self.history, self.report) else {
+        let Some(life) = (self.life_of)(&node.host) else {
             return;
         };
-        let found = match search(folder, report, &node.host) {
-            Ok((Found::Node { node, records }, _)) => (node, records),
-            Ok((Found::Nothing { .. }, _)) => return,
-            Err(error) => return debug!("{}: {error}", folder.display()),
-        };
-        let (id, records) = found;
-        let events = || {
-            let events = records.iter().rev().flat_map(|record| &record.events);
-            events.filter(|event| event.node == id)
-        };
-        let Some(newest) = events().next() else {
-            return;
-        };
-        let cores = events().find_map(|event| event.vcpus);
-        let memory = events().find_map(|event| event.memory_mb);
         // A history of an older ehos has no sizes.
-        let same = report.nodes.iter().find(|one| {
-            one.cloud == newest.cloud && one.flavor == newest.flavor && one.server.vcpus.is_some()
-        });
-        let of_same = same.and_then(|one| {
-            let memory = one.startd.as_ref().map(|startd| startd.memory_mb);
-            Some((one.server.vcpus?, memory))
-        });
-        node.size = cores.map(|cores| (cores, memory)).or(of_same);
-        node.cloud = Some(newest.cloud.clone());
-        node.flavor = Some(newest.flavor.clone());
-        node.per_hour = newest.per_hour;
-        node.node = Some(id.clone());
+        let size_of_same = || {
+            let mut nodes = self.report?.nodes.iter();
+            let same = nodes.find(|one| {
+                one.cloud == life.cloud && one.flavor == life.flavor && one.server.vcpus.is_some()
+            })?;
+            let memory = same.startd.as_ref().map(|startd| startd.memory_mb);
+            Some((same.server.vcpus?, memory))
+        };
+        let size = life.vcpus.map(|cores| (cores, life.memory_mb));
+        node.size = size.or_else(size_of_same);
+        node.per_hour = life.per_hour;
+        node.cloud = Some(life.cloud);
+        node.flavor = Some(life.flavor);
+        node.node = Some(life.node);
     }
 }

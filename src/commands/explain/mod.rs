@@ -249,8 +249,8 @@ fn token(args: &Explain, environment: &Environment) -> Result<Option<Token>, Str
 }
 
 fn inquiry<'s>(
-    args: &Explain,
-    environment: &Environment,
+    args: &'s Explain,
+    environment: &'s Environment,
     source: &'s Source,
     schedd: Option<&str>,
 ) -> anyhow::Result<Inquiry<'s>> {
@@ -273,12 +273,34 @@ fn inquiry<'s>(
             )
         })
     });
+    let report = source.report.as_ref().ok();
+    // Neither the page nor a day of the history that cannot be read keeps the rest of the answer.
+    let life_of = move |host: &str| match &args.url {
+        Some(url) => {
+            let token = token(args, environment).ok()?;
+            match status::fetch_node(url, token.as_ref().map(Token::expose), host) {
+                Ok(RemoteNode::Found(life)) => Some(*life),
+                Ok(RemoteNode::Missing(_)) => None,
+                Err(problem) => {
+                    warn!("{problem}");
+                    None
+                }
+            }
+        }
+        None => match node::find(host, folder?, report?) {
+            Ok(found) => found.life,
+            Err(problem) => {
+                debug!("{problem:#}");
+                None
+            }
+        },
+    };
     Ok(Inquiry::new(
         settings,
         schedd,
         world.transpose()?,
-        source.report.as_ref().ok(),
-        folder,
+        report,
+        Box::new(life_of),
     ))
 }
 

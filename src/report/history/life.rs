@@ -31,6 +31,15 @@ pub struct Life {
     pub cloud: String,
     pub flavor: String,
     pub image: String,
+    /// Its cores, if known.
+    #[serde(default)]
+    pub vcpus: Option<u64>,
+    /// The memory of its startd in MiB, if known.
+    #[serde(default)]
+    pub memory_mb: Option<u64>,
+    /// Its price per hour, if its flavor has one.
+    #[serde(default)]
+    pub per_hour: Option<Money>,
     pub events: Vec<LifeEvent>,
     /// The time in each phase, in the order of first entry.
     pub phases: Vec<PhaseSpan>,
@@ -133,6 +142,9 @@ impl Life {
         let known = |of: &dyn Fn(&Event) -> Option<String>| {
             events.iter().rev().find_map(|(_, event)| of(event))
         };
+        let newest_of = |of: &dyn Fn(&Event) -> Option<u64>| {
+            events.iter().rev().find_map(|(_, event)| of(event))
+        };
         let named = |of_event: &dyn Fn(&Event) -> &str, of_shown: &dyn Fn(&NodeReport) -> &str| {
             let name = shown.map(of_shown).or_else(|| newest.map(of_event));
             name.unwrap_or_default().to_owned()
@@ -162,6 +174,9 @@ impl Life {
             cloud: named(&|event| &event.cloud, &|shown| &shown.cloud),
             flavor: named(&|event| &event.flavor, &|shown| &shown.flavor),
             image: named(&|event| &event.image, &|shown| &shown.server.image),
+            vcpus: newest_of(&|event| event.vcpus),
+            memory_mb: newest_of(&|event| event.memory_mb),
+            per_hour: newest.and_then(|event| event.per_hour),
             phases: phases(&events, until),
             cost: cost(&events, until),
             text: end.sentence(|at| format!("{at:.0}")),
