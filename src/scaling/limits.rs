@@ -450,15 +450,14 @@ pub fn first_nodes(needed: u64, max_unproven: u64) -> u64 {
 
 /// An image that has not proven itself can do little harm: `max_unproven` servers until one has joined (more of an image
 /// that was seen to boot, until one of it fails), then at most as many on their way as have joined, and never fewer than
-/// ten. `max_unproven` again while the capacity of its nodes is in doubt.
+/// ten. One while the capacity of its nodes is in doubt: it shows what they have.
 fn unproven(case: &Case<'_>) -> Option<(u64, Limit)> {
     let memory = case.memory();
     let joined = memory.map_or(0, |memory| memory.joined);
     let failed = memory.is_some_and(|memory| memory.failures > 0);
-    // Few are enough to see it.
     let doubted = memory.is_some_and(NodeTypeState::is_doubted);
     let most = match case.first_nodes {
-        _ if joined > 0 && doubted => case.policy.max_unproven,
+        _ if joined > 0 && doubted => 1,
         _ if joined > 0 => joined.max(10),
         Some(first) if !failed => first,
         _ => case.policy.max_unproven,

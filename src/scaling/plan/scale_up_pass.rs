@@ -333,7 +333,9 @@ impl<'a> Planner<'a> {
                     && shown.is_none_or(|at| now.since(at) > self.policy.unclaimed_backoff)
             });
             if is_old && flavor.is_some_and(|flavor| request.fits(&flavor.expected_capacity())) {
-                self.next.node_type_mut(node_type).capacity = None;
+                let memory = self.next.node_type_mut(node_type);
+                memory.capacity = None;
+                memory.capacity_shown.get_or_insert(now);
             }
         }
     }
