@@ -181,6 +181,19 @@ pub fn before_delete(
             let has_job = pool.has_job_on(name, deadline.at_most(ASK_LIMIT));
             without_job(name, has_job, *schedds_known).map(|()| true)
         }
+        // A schedd that still has its claim starts the next job there without the collector.
+        (RecheckResult::AsPlanned, Expected::Silent { long: false, .. })
+            if !is_dead(server.record()) =>
+        {
+            let name = server.record().name.as_str();
+            let machine = startd.machine.as_deref();
+            let other = machine.filter(|machine| !names_one_host(machine, name));
+            for machine in other.into_iter().chain([name]) {
+                let has_job = pool.has_job_on(machine, deadline.at_most(ASK_LIMIT));
+                without_job(machine, has_job, true)?;
+            }
+            Ok(true)
+        }
         (found, _) => as_planned(found),
     }
 }
@@ -200,6 +213,12 @@ fn without_job(
         // The planner knew that this schedd does not answer.
         Err(_) => Ok(()),
     }
+}
+
+/// Whether these are names of one host, with its domain or without.
+fn names_one_host(one: &str, other: &str) -> bool {
+    let host = |name: &str| name.split('.').next().map(str::to_ascii_lowercase);
+    host(one) == host(other)
 }
 
 fn is_dead(server: &ServerRecord) -> bool {

@@ -1,6 +1,7 @@
 //! What happens between the observation and the act: a last look saves the node, and no job is lost.
 
 use std::sync::Mutex;
+use std::time::Duration;
 
 use report::{TickReport, TickResult};
 use scaling::action::{CloudAction, Done, Failure, FailureKind, PoolAction};
@@ -578,4 +579,46 @@ fn a_drain_is_not_asked_of_a_startd_that_has_taken_a_job_behind_a_late_ad() {
         }
     }
     assert!(found, "{}", site.describe());
+}
+
+/// A schedd that still has its claim starts the next job without the collector, and a firewall lets nobody ask the startd.
+#[test]
+fn a_job_that_starts_on_a_silent_node_right_before_its_delete_is_not_ended() {
+    let silent = || {
+        let mut site = Site::simple();
+        running(&mut site, 4, 120);
+        site.until(12, "done", |world| world.unfinished() == 0);
+        site.policy.idle_timeout = Duration::from_secs(86_400);
+        let id = site.names()[0].clone();
+        let mut world = site.world();
+        world.cut_off(&id, true);
+        world.broken.mute = true;
+        drop(world);
+        (site, id)
+    };
+    let is_lost = |site: &Site| {
+        let mut nodes = site.plan().nodes.iter();
+        nodes.any(|node| matches!(node.why, Reason::Lost { .. }))
+    };
+    let (mut site, _) = silent();
+    let before = (0..60).find(|_| {
+        site.tick();
+        is_lost(&site)
+    });
+    let (mut site, id) = silent();
+    site.ticks(before.expect("it is lost"));
+    site.tick_while(&mut |world| {
+        let mut world = locked(world);
+        world.submit(1, 1, 512, 600, false);
+        let since = world.now;
+        let job = world.jobs.last_mut().unwrap();
+        job.starts += 1;
+        job.state = JobState::Running {
+            server: id.clone(),
+            since,
+        };
+    });
+    assert!(is_lost(&site), "{}", site.describe());
+    changed(deleted(&site), "a schedd lists a running job on ");
+    assert!(site.names().contains(&id));
 }

@@ -449,3 +449,18 @@ fn nodes_that_are_never_drained_do_not_keep_the_others_from_their_turn() {
         .filter(|node| site.state.nodes.contains_key(*node));
     assert_eq!(left.count(), 3, "{}", site.describe());
 }
+
+#[test]
+fn a_node_that_takes_no_jobs_waits_for_no_replacement() {
+    let mut site = Site::simple();
+    site.policy.nodes_min = 1;
+    site.ticks(8);
+    let gone = node(&site, 0);
+    site.policy.nodes_min = 0;
+    for server in site.world().servers.values_mut() {
+        server.startd.as_mut().unwrap().closed = true;
+    }
+    drain(&mut site, &gone, true);
+    site.ticks(6);
+    assert!(!site.state.nodes.contains_key(&gone), "{}", site.describe());
+}

@@ -2,7 +2,7 @@
 //! continue. Those that are to be replaced wait for the share of the pool that may leave at a time.
 
 use super::{Drain, Rule, Verdict, unclaimed_for};
-use crate::node::Node;
+use crate::node::{Node, Phase};
 use crate::plan::planner::{NodePlan, Planner};
 use crate::reason::Reason;
 use crate::seconds::seconds;
@@ -26,7 +26,8 @@ impl Rule for DrainRequested {
             by: by.clone(),
         };
         let mut drain = Drain::new(idle_for, words, why);
-        drain.waits = request.replace;
+        // One that takes no jobs is no capacity that another must replace first.
+        drain.waits = request.replace && node.phase != Phase::StartFalse;
         drain.waiting = Some(Reason::DrainRequestWaiting { by });
         Some(Verdict::Drain(drain))
     }
