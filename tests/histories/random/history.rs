@@ -531,7 +531,8 @@ impl History {
             .is_some_and(|attack| !attack.own_identities);
         let mut unknown = plan.next.unknown_schedds.values();
         let grace = self.policy.schedd_grace;
-        let unprotected = forges && unknown.any(|since| plan.next.now.since(*since) >= grace);
+        let unknown = unknown.any(|since| plan.next.now.since(*since) >= grace);
+        let unprotected = forges && (unknown || then.submit.is_some());
         let condemned = plan.next.nodes.values();
         let condemned = condemned.filter(|memory| unprotected || memory.requests.delete.is_some());
         let condemned = condemned.filter_map(|memory| memory.server_id.clone());
