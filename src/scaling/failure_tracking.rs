@@ -104,7 +104,7 @@ impl NodeTypeState {
         }
     }
 
-    /// What nodes of it showed was too small for jobs for so long that the next ones are to show it again.
+    /// Its nodes showed a capacity that was too small for waiting jobs; the next one is to show it again.
     pub fn is_doubted(&self) -> bool {
         self.capacity.is_none() && self.capacity_shown.is_some()
     }
