@@ -125,10 +125,7 @@ fn of_name(
     let is_owner = last.is_some_and(|last| explain::owners(last).contains(name));
     let missing = match &args.url {
         Some(url) if !is_owner && last.is_some() => {
-            let token = token(args, environment);
-            let node = token
-                .and_then(|token| status::fetch_node(url, token.as_ref().map(Token::expose), name));
-            match node {
+            match fetch_node(url, name, args, environment) {
                 Ok(RemoteNode::Found(life)) => return node::write(&life, args, environment, out),
                 Ok(RemoteNode::Missing(words)) => Some(words),
                 Err(problem) => {
@@ -238,6 +235,16 @@ fn fetch(url: &str, args: &Explain, environment: &Environment) -> Result<TickRep
     status::fetch(url, token.as_ref().map(Token::expose))
 }
 
+fn fetch_node(
+    url: &str,
+    name: &str,
+    args: &Explain,
+    environment: &Environment,
+) -> Result<RemoteNode, String> {
+    let token = token(args, environment)?;
+    status::fetch_node(url, token.as_ref().map(Token::expose), name)
+}
+
 /// The token of the page.
 fn token(args: &Explain, environment: &Environment) -> Result<Option<Token>, String> {
     let file = args.token_file.as_ref();
@@ -276,17 +283,14 @@ fn inquiry<'s>(
     let report = source.report.as_ref().ok();
     // Neither the page nor a day of the history that cannot be read keeps the rest of the answer.
     let life_of = move |host: &str| match &args.url {
-        Some(url) => {
-            let token = token(args, environment).ok()?;
-            match status::fetch_node(url, token.as_ref().map(Token::expose), host) {
-                Ok(RemoteNode::Found(life)) => Some(*life),
-                Ok(RemoteNode::Missing(_)) => None,
-                Err(problem) => {
-                    warn!("{problem}");
-                    None
-                }
+        Some(url) => match fetch_node(url, host, args, environment) {
+            Ok(RemoteNode::Found(life)) => Some(*life),
+            Ok(RemoteNode::Missing(_)) => None,
+            Err(problem) => {
+                warn!("{problem}");
+                None
             }
-        }
+        },
         None => match node::find(host, folder?, report?) {
             Ok(found) => found.life,
             Err(problem) => {

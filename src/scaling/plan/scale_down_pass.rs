@@ -29,7 +29,6 @@ use crate::brakes::Brake;
 use crate::node::{Node, Phase, after_mark, drain_mark};
 use crate::observation::ServerStatus;
 use crate::reason::Reason;
-use crate::state::TickInstant;
 pub(super) use drain_requested::NAME as DRAIN_REQUESTED;
 pub(super) use surplus::LEAVING;
 
@@ -378,7 +377,7 @@ impl Planner<'_> {
             .get_mut(first_tried..)
             .filter(|tried| !tried.is_empty())
         {
-            let minute = self.next.now.since(TickInstant::default()).as_secs() / 60;
+            let minute = self.next.age().as_secs() / 60;
             tried.rotate_left(usize::try_from(minute).unwrap_or_default() % tried.len());
         }
     }

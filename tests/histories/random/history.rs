@@ -11,9 +11,9 @@ use scaling::leftover::LeftoverKind;
 use scaling::maintenance::{DeleteRequest, DrainRequest, Keep, OperatorPause};
 use scaling::money::Money;
 use scaling::observation::{
-    NodeId, ServerStatus, builder_metadata, execute_metadata, master_metadata,
+    NodeId, Observation, ServerStatus, builder_metadata, execute_metadata, master_metadata,
 };
-use scaling::plan::plan;
+use scaling::plan::{Plan, plan};
 use scaling::policy::Policy;
 use scaling::schedule::Spare;
 use scaling::signing;
@@ -27,6 +27,7 @@ use super::events::{Act, Event, Forgery, IMAGES, THERE};
 use super::faults::{CloudAnswer, Faults};
 use super::rules::{self, Tally, Tick};
 use super::variable;
+use crate::attacker;
 use crate::corpus::Recorder;
 use crate::site::{cloud, scenario};
 
@@ -516,6 +517,22 @@ impl History {
         drop(self.tick(&then));
     }
 
+    /// The server of the node whose ad an attacker with the identity of all nodes forges, while no schedd answers for
+    /// `schedd_grace` or a job starts behind the back of ehos (Limits of knowledge in tests/README.md).
+    fn unprotected(&self, observation: &Observation, plan: &Plan, then: &Then) -> Option<String> {
+        let attack = self.faults.attack?;
+        let mut unknown = plan.next.unknown_schedds.values();
+        let grace = self.policy.schedd_grace;
+        let unknown = unknown.any(|since| plan.next.now.since(*since) >= grace);
+        if attack.own_identities || !(unknown || then.submit.is_some()) {
+            return None;
+        }
+        let startds = &observation.pool.collector.known()?.startds;
+        let mut forged = startds.iter();
+        let forged = forged.find(|one| one.address.as_deref() == Some(attacker::ADDRESS))?;
+        forged.instance_id.clone()
+    }
+
     fn tick(&mut self, then: &Then) -> Result<(), String> {
         locked(&self.world).advance(self.distance);
         let at = locked(&self.world).at();
@@ -525,18 +542,18 @@ impl History {
         let deadline = Deadline::within(Duration::from_secs(3600));
         let observation = observe_in_turn(&site, &self.policy, &self.state, at, deadline);
         let plan = plan(&observation, &self.policy, &self.state);
-        let forges = self
-            .faults
-            .attack
-            .is_some_and(|attack| !attack.own_identities);
-        let mut unknown = plan.next.unknown_schedds.values();
-        let grace = self.policy.schedd_grace;
-        let unknown = unknown.any(|since| plan.next.now.since(*since) >= grace);
-        let unprotected = forges && (unknown || then.submit.is_some());
         let condemned = plan.next.nodes.values();
-        let condemned = condemned.filter(|memory| unprotected || memory.requests.delete.is_some());
+        let condemned = condemned.filter(|memory| memory.requests.delete.is_some());
         let condemned = condemned.filter_map(|memory| memory.server_id.clone());
         locked(&self.world).condemned.extend(condemned);
+        // In this pass alone, and of the node alone whose ad is forged.
+        let unprotected = self.unprotected(&observation, &plan, then);
+        let unprotected: Vec<String> = {
+            let condemned = &mut locked(&self.world).condemned;
+            let new = unprotected.into_iter();
+            new.filter(|server| condemned.insert(server.clone()))
+                .collect()
+        };
         if let Some((count, runs)) = then.submit {
             let mut world = locked(&self.world);
             world.submit(count, 1, 512, runs, false);
@@ -545,6 +562,9 @@ impl History {
         let last = then.killed.unwrap_or(usize::MAX).min(plan.actions.len());
         let outcomes = act(&site, &plan.actions[..last], 1, deadline);
         drop(site);
+        for server in unprotected {
+            locked(&self.world).condemned.remove(&server);
+        }
         let next = match then.killed {
             // The intents are on disk, the outcomes are not.
             Some(_) => {
