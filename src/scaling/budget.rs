@@ -143,9 +143,9 @@ impl Spending {
             let age = match (node.server, old) {
                 (Some(server), _) => Some(server.record().age),
                 (None, Some(old)) => Some(old.age + step),
-                // One that the cloud has said to make, before any list has it.
+                // One that the cloud has said to make or that is in the pool, before any list has it.
                 (None, None) => {
-                    let made = node.memory.server_id.is_some();
+                    let made = node.memory.server_id.is_some() || node.startd.is_some();
                     made.then(|| now.since(node.memory.started))
                 }
             };

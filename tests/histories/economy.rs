@@ -5,6 +5,7 @@ use std::time::Duration;
 use jiff::tz::TimeZone;
 use scaling::limits::Limit;
 use scaling::money::Money;
+use scaling::observation::Observed;
 use scaling::plan::{NodeDecision, NodeEntry, Plan};
 use scaling::policy::Policy;
 use scaling::reason::Reason;
@@ -13,6 +14,7 @@ use scaling::state::State;
 use simulation::{JobState, World, locked};
 
 use crate::site::{Site, cloud, minutes, running, scenario};
+use crate::suspicions::see_pool;
 
 const HOUR: u64 = 3600;
 
@@ -79,6 +81,42 @@ fn a_share_of_the_nodes_that_are_needed_is_kept_spare() {
     assert_eq!(whys(site.plan(), spare), 3, "{}", site.describe());
     site.ticks(300);
     assert_eq!(site.servers(), 0, "{}", site.describe());
+}
+
+#[test]
+fn a_spare_node_that_is_heard_late_takes_back_no_drain() {
+    let mut site = Site::simple();
+    site.policy.nodes_spare = Spare::Count(1);
+    running(&mut site, 8, 300);
+    let draining = |site: &Site| {
+        let mut nodes = site.plan().nodes.iter();
+        let node = nodes.find(|node| node.decision == NodeDecision::Drain)?;
+        Some(node.node.to_string())
+    };
+    site.until(12, "the jobs end", |world| world.unfinished() == 0);
+    let drained = (0..12).find_map(|_| {
+        site.tick();
+        draining(&site)
+    });
+    let drained = drained.expect("one of two is drained");
+    see_pool(&mut site, move |pool| {
+        if let Observed::Known(collector) = &mut pool.collector {
+            collector
+                .startds
+                .retain(|startd| startd.machine.contains(&drained));
+        }
+    });
+    site.tick();
+    let silent = |node: &&NodeEntry| node.phase.as_str() == "silent";
+    let nodes = &site.plan().nodes;
+    assert_eq!(
+        nodes.iter().filter(silent).count(),
+        1,
+        "{}",
+        site.describe()
+    );
+    let taken_back = site.plan().count(NodeDecision::CancelDrain);
+    assert_eq!(taken_back, 0, "{}", site.describe());
 }
 
 #[test]
@@ -227,6 +265,21 @@ fn what_was_spent_counts_also_what_ran_while_no_tick_did() {
     site.tick();
     assert!(told(&site) >= before, "{} {before}", told(&site));
     assert!(near(&site, used(&site)), "{} {}", told(&site), used(&site));
+}
+
+#[test]
+fn a_node_in_the_pool_costs_though_its_create_was_killed_and_its_cloud_does_not_answer() {
+    let mut site = priced();
+    site.submit(4, 1, 1024, 3 * HOUR);
+    site.tick();
+    // The tick was killed before it could remember what the cloud said.
+    site.state = site.plan().next.clone();
+    locked(&site.world).broken.clouds.push("blue".to_owned());
+    site.ticks(60);
+    let told = site.plan().cost.as_ref().unwrap().spent_this_month;
+    let paid = used(&site);
+    let near = told >= Money::new(paid - 0.01) && told <= Money::new(paid + 0.2);
+    assert!(near, "{told} told, {paid} paid\n{}", site.describe());
 }
 
 #[test]

@@ -2,7 +2,7 @@
 //! withdrawn, are cancelled without it.
 
 use super::NodeDecision;
-use super::planner::{NodePlan, Planner, Standing};
+use super::planner::{NodePlan, Planner};
 use super::scale_down_pass::DRAIN_REQUESTED;
 use crate::action::PoolAction;
 use crate::brakes::Brake;
@@ -41,17 +41,15 @@ impl Planner<'_> {
         }
         let ours =
             self.ending_where(|node| matches!(node.phase, Phase::Draining { ours: true, .. }));
-        let Standing {
-            mut alive,
-            mut unneeded,
-        } = self.standing();
-        let nodes_spare = self.spare(alive, unneeded);
+        let mut standing = self.standing();
+        let nodes_spare = self.spare(standing.alive, standing.unneeded);
+        let mut with_silent = self.standing_with_silent();
         let nodes_min = self.policy.nodes_min;
         let now = self.next.now;
         for index in ours {
             let node = self.node(index);
             let by_operator = node.is_kept_by_operator() || self.is_withdrawn(node);
-            if !self.may_return(node) || alive >= self.policy.nodes_max && !by_operator {
+            if !self.may_return(node) || standing.alive >= self.policy.nodes_max && !by_operator {
                 continue;
             }
             let jobs = node.jobs;
@@ -61,9 +59,9 @@ impl Planner<'_> {
                 Reason::DrainWithdrawn
             } else if jobs > 0 {
                 Reason::DrainTakenBack { jobs }
-            } else if alive < nodes_min {
+            } else if with_silent.alive < nodes_min {
                 Reason::Minimum { nodes_min }
-            } else if unneeded < nodes_spare {
+            } else if with_silent.unneeded < nodes_spare {
                 self.spare_reason(nodes_spare)
             } else {
                 continue;
@@ -89,8 +87,9 @@ impl Planner<'_> {
                 }
             });
             self.decide(index, NodeDecision::CancelDrain, why);
-            alive += 1;
-            unneeded += u64::from(jobs == 0);
+            standing.alive += 1;
+            with_silent.alive += 1;
+            with_silent.unneeded += u64::from(jobs == 0);
         }
     }
 }

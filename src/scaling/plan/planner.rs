@@ -14,7 +14,7 @@ use crate::high_availability::Standby;
 use crate::job_requirements::{self, JobFault, JobGroupKey, MatchAnswer};
 use crate::limits::Planned;
 use crate::machine_names::MachineNames;
-use crate::node::{Node, Phase};
+use crate::node::{JobListed, Node, Phase};
 use crate::node_inventory::NodeInventory;
 use crate::observation::{CloudName, NodeId, Observation, Observed};
 use crate::pace::ActionCounts;
@@ -549,6 +549,22 @@ impl<'a> Planner<'a> {
         for node in &self.nodes {
             standing.alive += u64::from(node.stays());
             standing.unneeded += u64::from(node.is_unneeded());
+        }
+        standing
+    }
+
+    /// The same once those that are silent or not to be seen are back. Until they are lost, no other node takes their place
+    /// for nodes_min or nodes_spare: a collector whose ads are late would else get one each time.
+    pub(super) fn standing_with_silent(&self) -> Standing {
+        let mut standing = self.standing();
+        for node in self.ending.iter().map(|index| self.node(*index)) {
+            let (is_away, is_spare) = match node.phase {
+                Phase::Silent { job, .. } => (true, job == JobListed::No),
+                Phase::Unobserved | Phase::DeletedExternally => (true, false),
+                _ => (false, false),
+            };
+            standing.alive += u64::from(is_away);
+            standing.unneeded += u64::from(is_spare);
         }
         standing
     }

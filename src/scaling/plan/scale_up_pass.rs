@@ -3,14 +3,14 @@
 use std::collections::BTreeMap;
 
 use super::choosing::{Candidate, Chosen, Market, Wanted};
-use super::planner::{JobGroup, NewNode, NodePlan, Planner, Standing, cores};
+use super::planner::{JobGroup, NewNode, Planner, Standing, cores};
 use crate::action::{CloudAction, Intent};
 use crate::allocation::Choice;
 use crate::capacity::Capacity;
 use crate::job_requirements::{JobFault, JobGroupKey, MatchAnswer, MatchResult};
 use crate::limits::{self, Case, Limit};
 use crate::nearest::Nearest;
-use crate::node::{JobListed, Phase};
+use crate::node::Phase;
 use crate::observation::{
     METADATA_IMAGE, NodeId, Observed, OwnedServer, Resources, Role, ServerStatus,
 };
@@ -174,15 +174,7 @@ impl<'a> Planner<'a> {
     }
 
     fn create_minimum_and_spare(&mut self, market: &Market<'a>) {
-        // A silent node counts until it is lost.
-        let away = |node: &NodePlan<'_>| {
-            matches!(
-                node.phase,
-                Phase::Silent { .. } | Phase::Unobserved | Phase::DeletedExternally
-            )
-        };
-        let away = self.ending_where(away).len() as u64;
-        let mut alive = self.standing().alive + away;
+        let Standing { mut alive, .. } = self.standing_with_silent();
         while alive < self.policy.nodes_min {
             let Ok(Chosen {
                 cloud, node_type, ..
@@ -200,19 +192,9 @@ impl<'a> Planner<'a> {
             );
             alive += 1;
         }
-        // A collector whose ads are late would else get a new spare node each time.
-        let silent_spare = |node: &NodePlan<'_>| {
-            matches!(
-                node.phase,
-                Phase::Silent {
-                    job: JobListed::No,
-                    ..
-                }
-            )
-        };
         let Standing { alive, unneeded } = self.standing();
         let nodes_spare = self.spare(alive, unneeded);
-        let mut unneeded = unneeded + self.ending_where(silent_spare).len() as u64;
+        let Standing { mut unneeded, .. } = self.standing_with_silent();
         while unneeded < nodes_spare {
             let Ok(Chosen {
                 cloud, node_type, ..
