@@ -9,7 +9,8 @@ mod wake;
 use std::ffi::OsString;
 use std::io::Write;
 
-use clap::{ColorChoice, FromArgMatches};
+use clap::error::ErrorKind;
+use clap::{ColorChoice, CommandFactory, FromArgMatches};
 use log::error;
 use tick::state_directory;
 
@@ -146,8 +147,15 @@ fn parsed(args: &[OsString]) -> Result<Cli, clap::Error> {
         Some("never") => ColorChoice::Never,
         _ => ColorChoice::Auto,
     };
-    let mut command = Cli::grouped().color(color);
-    let mut matches = command.try_get_matches_from_mut(args)?;
+    let mut command = Cli::command().color(color);
+    let matches = command.try_get_matches_from_mut(args);
+    let mut matches = matches.map_err(|error| match error.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+            let help = Cli::grouped().color(color).try_get_matches_from(args);
+            help.err().unwrap_or(error)
+        }
+        _ => error,
+    })?;
     Cli::from_arg_matches_mut(&mut matches).map_err(|error| error.format(&mut command))
 }
 

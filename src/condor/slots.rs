@@ -63,7 +63,7 @@ impl Clock {
     /// What it is at least, where it has stamped these. It is no more than a day behind: what says that is wrong.
     fn now_after(self, startds: &Startds) -> i64 {
         let now = self.now();
-        let stamps = startds.slots().filter_map(|slot| slot.heard);
+        let stamps = startds.heard();
         let stamps = stamps.filter(|heard| *heard <= now.saturating_add(86_400));
         now.max(stamps.max().unwrap_or(i64::MIN))
     }
@@ -161,7 +161,7 @@ pub(super) fn ask(
     }
     let startds = startds(&tools, Asked::Startd(address), NODES, None, deadline)?;
     // It has just said so.
-    let now = startds.slots().filter_map(|slot| slot.heard).max();
+    let now = startds.heard().max();
     let (mut said, _) = startds.views(now.unwrap_or_default());
     for startd in &mut said {
         startd.heard_ago = Duration::ZERO;
@@ -251,7 +251,7 @@ fn startds(
         },
     )?;
     match startds.no_answer.take() {
-        Some(what) if startds.machines.is_empty() => Err(Error::Unparsable {
+        Some(what) if startds.slots.is_empty() => Err(Error::Unparsable {
             tool: "condor_status".to_owned(),
             about: match asked {
                 Asked::Collector => "the collector".to_owned(),
@@ -275,7 +275,7 @@ pub fn read_anything(text: &str) -> (Vec<StartdView>, Vec<scaling::observation::
     for line in text.lines() {
         startds.add(line, None);
     }
-    let now = startds.slots().filter_map(|slot| slot.heard).max();
+    let now = startds.heard().max();
     startds.views(now.unwrap_or(0))
 }
 

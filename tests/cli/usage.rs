@@ -89,6 +89,31 @@ fn help_lists_every_command_in_a_group() {
 }
 
 #[test]
+fn each_command_is_told_in_the_same_words_in_every_help() {
+    let site = Site::simulated();
+    let mut top = ehos::cli::Cli::grouped().disable_help_subcommand(true);
+    let overview: Vec<(String, String)> = top
+        .get_subcommands()
+        .map(|one| {
+            (
+                one.get_name().to_owned(),
+                one.get_about().unwrap().to_string(),
+            )
+        })
+        .collect();
+    top.build();
+    for (name, about) in overview {
+        // What is flattened into its arguments has words of its own.
+        let command = top.find_subcommand(&name).unwrap();
+        assert_eq!(command.get_about().unwrap().to_string(), about);
+        let help = site.run(&[&name, "--help"]);
+        let words = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
+        let said = words(&help.exits(0).stdout);
+        assert!(said.starts_with(&words(&about)), "{name}: {help}");
+    }
+}
+
+#[test]
 fn each_command_has_a_page_of_the_manual() {
     let site = Site::simulated();
     site.run(&["man", "pages"]).exits(0).is_silent();
@@ -96,7 +121,9 @@ fn each_command_has_a_page_of_the_manual() {
         let file = site.path().join("pages").join(name);
         std::fs::read_to_string(&file).unwrap_or_else(|error| panic!("{name}: {error}"))
     };
-    let mut commands = vec![("ehos".to_owned(), ehos::cli::Cli::grouped())];
+    let mut top = ehos::cli::Cli::grouped().disable_help_subcommand(true);
+    top.build();
+    let mut commands = vec![("ehos".to_owned(), top)];
     let mut pages = 0;
     while let Some((name, command)) = commands.pop() {
         let page = read(&format!("{name}.1"));

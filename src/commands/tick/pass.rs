@@ -1,6 +1,7 @@
 //! One pass of a tick: observe → plan → save intents → act → save outcomes → report.
 
 use std::io;
+use std::mem::ManuallyDrop;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -76,6 +77,8 @@ impl Passes<'_> {
         let looking = self.deadline.left().mul_f64(LOOKING);
         let looking = self.deadline.at_most(looking);
         let (observation, durations) = observe(self.backends, policy, remembered, at, looking);
+        // Soon the process ends: nothing is gained by freeing thousands of ads one by one.
+        let observation = ManuallyDrop::new(observation);
         let mut plan = plan::plan(&observation, policy, remembered);
         let cluster = Some(&policy.cluster).filter(|cluster| !cluster.is_empty());
         plan.next.cluster = cluster.cloned();

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use scaling::job_names::{JobId, MachineJobs, RunningJob};
 use system::deadline::Deadline;
 
+use super::startds::OfStartd;
 use super::{Asked, Startds, query};
 use crate::answer::{readable_text, short_string, values};
 use crate::command::Tools;
@@ -28,8 +29,8 @@ const SCHEDD_MAX: usize = 256;
 /// of its schedd.
 pub(super) fn listed(startds: &Startds, several: bool) -> Option<BTreeMap<String, MachineJobs>> {
     let mut machines = BTreeMap::new();
-    let slots = startds.machines.iter();
-    for (startd, slot) in slots.flat_map(|(key, slots)| slots.iter().map(move |slot| (key, slot))) {
+    for listed in &startds.slots {
+        let OfStartd { startd, slot } = &**listed;
         let Some(jobs) = &slot.jobs else {
             // Reports name the jobs of nodes only.
             match startd.node.is_some() {

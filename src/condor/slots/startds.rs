@@ -19,13 +19,19 @@ pub(super) struct StartdKey {
     pub sender: Sender,
 }
 
-/// The slots of one startd.
-pub(super) type Machine = Vec<Slot>;
+/// A slot, and whose it is.
+#[derive(Debug)]
+pub(super) struct OfStartd {
+    pub startd: StartdKey,
+    pub slot: Slot,
+}
 
-/// All slots of an answer, by startd.
+/// All slots of an answer.
 #[derive(Debug, Default)]
 pub(super) struct Startds {
-    pub machines: BTreeMap<StartdKey, Machine>,
+    /// Those of which it can be read whose they are, in no order. To sort them moves their addresses, not them: they are large.
+    #[expect(clippy::vec_box, reason = "sorted by moving addresses")]
+    pub slots: Vec<Box<OfStartd>>,
     /// Slots of which it cannot be read whose they are, with their machines and addresses: a claim on each startd there.
     strays: Vec<(String, Option<String>, Slot)>,
     pub unreadable: Vec<UnreadableAd>,
@@ -65,18 +71,15 @@ impl Startds {
             self.strays.push((machine, ad.address, ad.slot));
             return;
         }
-        let key = StartdKey {
+        let startd = StartdKey {
             machine,
             instance_id: ad.instance_id,
             node: ad.node,
             address: ad.address,
             sender: ad.sender,
         };
-        // Most startds advertise one slot; an empty Vec would make room for four.
-        let machine = self.machines.entry(key);
-        machine
-            .or_insert_with(|| Vec::with_capacity(1))
-            .push(ad.slot);
+        let slot = ad.slot;
+        self.slots.push(Box::new(OfStartd { startd, slot }));
     }
 
     /// Each by its name, as many as a person reads. Of more it is only known whether each says whose it is.
@@ -94,8 +97,9 @@ impl Startds {
         }
     }
 
-    pub fn slots(&self) -> impl Iterator<Item = &Slot> {
-        self.machines.values().flatten()
+    /// When the collector has heard of them, on its clock.
+    pub fn heard(&self) -> impl Iterator<Item = i64> {
+        self.slots.iter().filter_map(|listed| listed.slot.heard)
     }
 
     pub fn views(mut self, now: i64) -> (Vec<StartdView>, Vec<UnreadableAd>) {
@@ -105,14 +109,23 @@ impl Startds {
             let there = claims.entry(machine);
             there.or_insert((address, Vec::new())).1.push(slot);
         }
-        let mut views: Vec<StartdView> = Vec::with_capacity(self.machines.len());
+        self.slots
+            .sort_by(|one, other| one.startd.cmp(&other.startd));
+        let mut views: Vec<StartdView> = Vec::with_capacity(self.slots.len());
         let mut there: BTreeSet<String> = BTreeSet::new();
-        for (key, slots) in self.machines {
-            let strays = claims.get(&key.machine);
+        let mut slots = self.slots.into_iter().map(|listed| *listed).peekable();
+        while let Some(OfStartd { startd, slot }) = slots.next() {
+            let strays = claims.get(&startd.machine);
             if strays.is_some() {
-                there.insert(key.machine.clone());
+                there.insert(startd.machine.clone());
             }
-            let mut view = view(key, slots, now);
+            // Most startds advertise one slot; an empty Vec would make room for four.
+            let mut machine = Vec::with_capacity(1);
+            machine.push(slot);
+            while let Some(next) = slots.next_if(|next| next.startd == startd) {
+                machine.push(next.slot);
+            }
+            let mut view = view(startd, machine, now);
             for stray in strays.into_iter().flat_map(|(_, slots)| slots) {
                 add_stray(&mut view, stray, now);
             }
@@ -143,7 +156,7 @@ fn add_stray(startd: &mut StartdView, stray: &Slot, now: i64) {
     }
 }
 
-fn view(key: StartdKey, mut slots: Machine, now: i64) -> StartdView {
+fn view(key: StartdKey, mut slots: Vec<Slot>, now: i64) -> StartdView {
     let ago = |slot: &Slot| slot.heard.map_or(Duration::ZERO, |heard| since(now, heard));
     // By the name of the first one the startd is drained.
     slots.sort_by_key(|slot| slot.name.is_none());
