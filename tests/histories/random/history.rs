@@ -360,6 +360,7 @@ impl History {
                 drop(world);
                 if unknowable && (soon || self.jumps) || is_copy && !is_known {
                     self.tally.unknowable.insert(id.clone());
+                    self.asks_operator = true;
                 }
                 self.tally.theirs.insert(id.clone());
                 self.tally.foreign.push(id);

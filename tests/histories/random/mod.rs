@@ -273,13 +273,32 @@ fn histories_that_have_found_something_hold() {
             own_identities,
         }))
     };
-    let histories: [(u64, &[(u8, Event)]); 14] = [
+    let histories: [(u64, &[(u8, Event)]); 15] = [
         // Each time that old ads made the spare node silent, another one was created.
         (
             11_712_528_025_511_115_560,
             &[
                 (0, Event::NodesMin { min: 0, spare: 1 }),
                 (0, Event::OldAds(140)),
+            ],
+        ),
+        // A node of an older image was drained to try the new one, and the drain of a spare node was taken back for it.
+        (
+            8_317_395_969_152_331_917,
+            &[
+                (0, Event::NodesMin { min: 0, spare: 2 }),
+                (
+                    14,
+                    Event::SubmitNeeding {
+                        needs: "docker",
+                        count: 8,
+                        cpus: 3,
+                        runs: 1440,
+                    },
+                ),
+                (17, Event::Negotiator(true)),
+                (25, Event::SubmitMeanwhile { count: 1, runs: 60 }),
+                (26, Event::Configure(1, 1)),
             ],
         ),
         // A delete that was not done is asked for again behind an ad from before the startd's restart.

@@ -42,6 +42,7 @@ pub struct Tick<'a> {
 struct Returned {
     waits: u64,
     events: u64,
+    exchanged: u64,
 }
 
 /// When the faults ended.
@@ -75,6 +76,8 @@ pub struct Tally {
     /// Steps in which something was made to happen.
     events: u64,
     returned: BTreeMap<NodeId, Returned>,
+    /// How often a node was to make room for one that is like it but newer: others stay for it.
+    exchanged: u64,
     /// Servers that were asked for, and made as far as ehos knows.
     made: u64,
     /// Servers of ours whose startds have joined.
@@ -248,6 +251,7 @@ impl Tally {
             most_nodes_max: 0,
             events: 0,
             returned: BTreeMap::new(),
+            exchanged: 0,
             made: 0,
             joined: BTreeSet::new(),
             enough: events.iter().map(need).sum(),
@@ -900,6 +904,17 @@ fn nothing_flaps(tick: &Tick<'_>, tally: &mut Tally) -> Result<(), String> {
     if let Some(quiet) = &mut tally.quiet {
         quiet.in_the_way.extend(in_the_way(world));
     }
+    let makes_room = |why: &Reason| {
+        matches!(
+            why,
+            Reason::DrainOlderImage { .. }
+                | Reason::DrainToTryImage { .. }
+                | Reason::DrainExpired { .. }
+        )
+    };
+    let drained = tick.plan.nodes.iter();
+    let drained = drained.filter(|line| line.decision == NodeDecision::Drain);
+    tally.exchanged += drained.filter(|line| makes_room(&line.why)).count() as u64;
     let mut changed = false;
     for Outcome { action, result } in tick.outcomes {
         match (action, result) {
@@ -919,10 +934,14 @@ fn nothing_flaps(tick: &Tick<'_>, tally: &mut Tally) -> Result<(), String> {
                 let now = Returned {
                     waits: waits(world),
                     events: tally.events,
+                    exchanged: tally.exchanged,
                 };
                 let last = tally.returned.insert(node.clone(), now);
-                let for_nothing = last
-                    .is_some_and(|last| last.waits == waits(world) && last.events == tally.events);
+                let for_nothing = last.is_some_and(|last| {
+                    last.waits == waits(world)
+                        && last.events == tally.events
+                        && last.exchanged == tally.exchanged
+                });
                 must!(
                     tally.twins || !for_nothing,
                     "the drain of {node} is taken back again, and no job has come to wait since the last time"
