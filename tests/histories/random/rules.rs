@@ -393,8 +393,10 @@ fn nothing_of_others_is_touched(tick: &Tick<'_>, tally: &Tally) -> Result<(), St
             !memory.adopted || tick.plan.next.adopted_trusted >= Some(memory.started)
         });
         let theirs = tally.theirs.contains(server.id());
-        // An operator has named the server, and its signature is valid.
-        let named = is_condemned(tick, node) && !tally.foreign.iter().any(|id| id == server.id());
+        // An operator has named the server, and its signature is valid, or nobody can know that it is not.
+        let is_copy = tally.foreign.iter().any(|id| id == server.id())
+            && !tally.unknowable.contains(server.id());
+        let named = is_condemned(tick, node) && !is_copy;
         must!(
             !theirs || trusted || named,
             "{node}, which another ehos made, was deleted"
