@@ -216,7 +216,7 @@ fn delete(double: &Double) -> Result<Done, Failure> {
                 machine: None,
                 own_ads: None,
                 address: None,
-                former_addresses: Vec::new(),
+                former: Vec::new(),
                 own_identity: false,
                 addresses: Vec::new(),
                 update_interval: Duration::from_secs(300),

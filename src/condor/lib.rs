@@ -649,7 +649,7 @@ mod tests {
             machine: machine.map(str::to_owned),
             own_ads: None,
             address: None,
-            former_addresses: Vec::new(),
+            former: Vec::new(),
             own_identity: false,
             addresses: Vec::new(),
             update_interval: Duration::from_secs(300),

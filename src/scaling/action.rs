@@ -11,6 +11,7 @@ use super::floating_ip::NodeFloatingIp;
 use super::leftover::Leftover;
 use super::observation::{CloudName, DrainView, NodeId, OwnedServer};
 use super::refusal::About;
+use super::state::Place;
 
 /// A node that is to be made; on disk before it is asked for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -111,8 +112,8 @@ pub struct StartdIdentity {
     pub own_ads: Option<String>,
     /// Where it was last known to answer (`MyAddress`), for when the collector has no ad of it any more.
     pub address: Option<String>,
-    /// Earlier addresses on other hosts: a forged ad may have been taken for its own.
-    pub former_addresses: Vec<String>,
+    /// Earlier addresses and names, on other hosts: a forged ad may have been taken for its own.
+    pub former: Vec<Place>,
     /// Its ads come from its own identity alone.
     pub own_identity: bool,
     /// Addresses of its server, where Nova says them.

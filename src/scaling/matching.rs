@@ -430,7 +430,7 @@ mod tests {
             machine: None,
             own_ads: None,
             address: None,
-            former_addresses: Vec::new(),
+            former: Vec::new(),
             own_identity: false,
             addresses: Vec::new(),
             update_interval: INTERVAL,

@@ -73,7 +73,9 @@ fn own_word(
     };
     let word = word_at(pool, identity, address, deadline);
     // If the ad was forged, the startd still answers at an earlier address: its claims count.
-    let elsewhere = identity.address.iter().chain(&identity.former_addresses);
+    let former = identity.former.iter();
+    let former = former.filter_map(|place| place.address.as_ref());
+    let elsewhere = identity.address.iter().chain(former);
     for former in elsewhere.filter(|former| host_of(former) != host_of(address)) {
         match word_at(pool, identity, former, deadline) {
             OwnWord::Is(own) if own.claims() > 0 => return OwnWord::Is(own),
@@ -185,10 +187,7 @@ pub fn before_delete(
         (RecheckResult::AsPlanned, Expected::Silent { long: false, .. })
             if !is_dead(server.record()) =>
         {
-            let name = server.record().name.as_str();
-            let machine = startd.machine.as_deref();
-            let other = machine.filter(|machine| !names_one_host(machine, name));
-            for machine in other.into_iter().chain([name]) {
+            for machine in hosts(&server.record().name, startd) {
                 let has_job = pool.has_job_on(machine, deadline.at_most(ASK_LIMIT));
                 without_job(machine, has_job, true)?;
             }
@@ -196,6 +195,18 @@ pub fn before_delete(
         }
         (found, _) => as_planned(found),
     }
+}
+
+/// The names by which a schedd may know the host of a node.
+fn hosts<'a>(server: &'a str, startd: &'a StartdIdentity) -> Vec<&'a str> {
+    let mut hosts = vec![server];
+    let former = startd.former.iter().map(|place| &place.machine);
+    for machine in startd.machine.iter().chain(former) {
+        if !hosts.iter().any(|host| names_one_host(machine, host)) {
+            hosts.push(machine);
+        }
+    }
+    hosts
 }
 
 /// The ads of a node that has joined may be hidden. A schedd with a job there still lists the job.
@@ -496,6 +507,8 @@ fn on_builder(identity: &StartdIdentity, startds: &[StartdView]) -> RecheckResul
 mod tests {
     use std::time::Duration;
 
+    use scaling::state::Place;
+
     use super::*;
 
     const NEVER_JOINED: Expected = Expected::NeverJoined {
@@ -513,7 +526,7 @@ mod tests {
             machine: Some("m".to_owned()),
             own_ads: None,
             address: None,
-            former_addresses: Vec::new(),
+            former: Vec::new(),
             own_identity: false,
             addresses: Vec::new(),
             update_interval: Duration::from_secs(5),
@@ -915,6 +928,24 @@ mod tests {
         }
         assert_eq!(kind(silent(), true), Err(FailureKind::NotDone));
         assert_eq!(kind(silent(), false), Ok(()));
+    }
+
+    #[test]
+    fn schedds_are_asked_for_every_name_of_a_host_once() {
+        let place = |machine: &str| Place {
+            machine: machine.to_owned(),
+            address: None,
+        };
+        let known = StartdIdentity {
+            machine: Some("Node-1.example.org".to_owned()),
+            former: ["old.example.org", "node-1", "OLD"].map(place).to_vec(),
+            ..identity()
+        };
+        assert_eq!(hosts("node-1", &known), ["node-1", "old.example.org"]);
+        assert_eq!(
+            hosts("ehos-1", &known),
+            ["ehos-1", "Node-1.example.org", "old.example.org"]
+        );
     }
 
     #[test]

@@ -308,7 +308,7 @@ fn identity(server_id: Option<&str>, node: &str, machine: Option<&str>) -> Start
         machine: machine.map(str::to_owned),
         own_ads: None,
         address: None,
-        former_addresses: Vec::new(),
+        former: Vec::new(),
         own_identity: false,
         addresses: Vec::new(),
         update_interval: Duration::from_secs(5),

@@ -111,7 +111,7 @@ fn delete(server: &OwnedServer) -> CloudAction {
             machine: None,
             own_ads: None,
             address: None,
-            former_addresses: Vec::new(),
+            former: Vec::new(),
             own_identity: false,
             addresses: Vec::new(),
             update_interval: Duration::from_secs(300),

@@ -134,7 +134,7 @@ impl Planner<'_> {
                         machine: builder.startd.map(|startd| startd.machine.clone()),
                         own_ads: None,
                         address: builder.startd.and_then(|startd| startd.address.clone()),
-                        former_addresses: Vec::new(),
+                        former: Vec::new(),
                         own_identity: false,
                         addresses: builder.server.record().addresses.clone(),
                         update_interval: self.policy.update_interval,

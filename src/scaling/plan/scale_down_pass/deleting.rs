@@ -90,7 +90,6 @@ impl Planner<'_> {
         let memory = &node.memory;
         let named = node.server.and_then(|server| server.node());
         let addresses = node.server.map(|server| server.record().addresses.clone());
-        let former = memory.join.former.iter();
         let own = node.startd.map(|startd| startd.machine.clone());
         StartdIdentity {
             server_id: memory.server_id.clone(),
@@ -99,7 +98,7 @@ impl Planner<'_> {
             machine: memory.join.machine.clone(),
             own_ads: own.filter(|machine| !self.has_namesake(&node.id, machine)),
             address: memory.join.address.clone(),
-            former_addresses: former.filter_map(|place| place.address.clone()).collect(),
+            former: memory.join.former.clone(),
             own_identity: node.own_identity,
             addresses: addresses.unwrap_or_default(),
             update_interval: self.policy.update_interval,
