@@ -268,6 +268,10 @@ impl State {
             return Some(NodeChange::Kept);
         }
         let before = memory.requests.clone();
+        if !of_kept {
+            // One that has ended does not begin anew when the clock is set back.
+            memory.requests.keep = None;
+        }
         what(&mut memory.requests);
         Some(match before == memory.requests {
             true => NodeChange::Unchanged,

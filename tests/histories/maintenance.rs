@@ -3,11 +3,11 @@
 use jiff::Timestamp;
 use scaling::action::{CloudAction, Failure, FailureKind, PoolAction};
 use scaling::limits::Limit;
-use scaling::maintenance::{DeleteRequest, DrainRequest, Keep, OperatorPause};
+use scaling::maintenance::{DeleteRequest, DrainRequest, Keep, NodeChange, OperatorPause};
 use scaling::observation::NodeId;
 use scaling::plan::{Action, NodeDecision};
 use scaling::reason::Reason;
-use simulation::JobState;
+use simulation::{JobState, locked};
 
 use crate::refusing_pool::RefusingPool;
 use crate::site::{Site, cloud, running, scenario};
@@ -211,6 +211,26 @@ fn a_kept_node_outlives_every_rule_and_counts_as_a_node() {
     site.until(30, "it goes as the others", |world| {
         world.servers.is_empty()
     });
+}
+
+#[test]
+fn a_keep_that_has_ended_does_not_begin_anew_with_the_clock() {
+    let mut site = Site::simple();
+    site.policy.nodes_min = 1;
+    site.ticks(6);
+    let node = site.plan().nodes[0].node.clone();
+    keep(&mut site, &node, Some(2));
+    site.ticks(4);
+    let request = DeleteRequest {
+        since: now(&site),
+        by: by(),
+    };
+    let changed = site.state.request_delete(&node, request);
+    assert_eq!(changed, Some(NodeChange::Changed));
+    locked(&site.world).clock_ahead = -1080;
+    site.tick();
+    let decision = site.plan().nodes[0].decision;
+    assert_eq!(decision, NodeDecision::Delete, "{}", site.describe());
 }
 
 #[test]
