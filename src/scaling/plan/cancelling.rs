@@ -43,7 +43,7 @@ impl Planner<'_> {
             self.ending_where(|node| matches!(node.phase, Phase::Draining { ours: true, .. }));
         let mut standing = self.standing();
         let nodes_spare = self.spare(standing.alive, standing.unneeded);
-        let mut with_silent = self.standing_with_silent();
+        let mut with_silent = self.with_silent(standing);
         let nodes_min = self.policy.nodes_min;
         let now = self.next.now;
         for index in ours {

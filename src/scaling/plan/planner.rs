@@ -329,6 +329,7 @@ pub(super) struct NewNode {
 }
 
 /// Counts of nodes that take jobs or will.
+#[derive(Clone, Copy)]
 pub(super) struct Standing {
     /// All of them.
     pub(super) alive: u64,
@@ -553,10 +554,9 @@ impl<'a> Planner<'a> {
         standing
     }
 
-    /// The same once those that are silent or not to be seen are back. Until they are lost, no other node takes their place
-    /// for nodes_min or nodes_spare: a collector whose ads are late would else get one each time.
-    pub(super) fn standing_with_silent(&self) -> Standing {
-        let mut standing = self.standing();
+    /// `standing` once those that are silent or not to be seen are back. Until they are lost, no other node takes their
+    /// place for nodes_min or nodes_spare: a collector whose ads are late would else get one each time.
+    pub(super) fn with_silent(&self, mut standing: Standing) -> Standing {
         for node in self.ending.iter().map(|index| self.node(*index)) {
             let (is_away, is_spare) = match node.phase {
                 Phase::Silent { job, .. } => (true, job == JobListed::No),

@@ -174,7 +174,7 @@ impl<'a> Planner<'a> {
     }
 
     fn create_minimum_and_spare(&mut self, market: &Market<'a>) {
-        let Standing { mut alive, .. } = self.standing_with_silent();
+        let Standing { mut alive, .. } = self.with_silent(self.standing());
         while alive < self.policy.nodes_min {
             let Ok(Chosen {
                 cloud, node_type, ..
@@ -192,9 +192,9 @@ impl<'a> Planner<'a> {
             );
             alive += 1;
         }
-        let Standing { alive, unneeded } = self.standing();
-        let nodes_spare = self.spare(alive, unneeded);
-        let Standing { mut unneeded, .. } = self.standing_with_silent();
+        let standing = self.standing();
+        let nodes_spare = self.spare(standing.alive, standing.unneeded);
+        let Standing { mut unneeded, .. } = self.with_silent(standing);
         while unneeded < nodes_spare {
             let Ok(Chosen {
                 cloud, node_type, ..

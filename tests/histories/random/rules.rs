@@ -914,9 +914,18 @@ fn nothing_flaps(tick: &Tick<'_>, tally: &mut Tally) -> Result<(), String> {
                 | Reason::DrainExpired { .. }
         )
     };
-    let drained = tick.plan.nodes.iter();
-    let drained = drained.filter(|line| line.decision == NodeDecision::Drain);
-    tally.exchanged += drained.filter(|line| makes_room(&line.why)).count() as u64;
+    let leaves = |node: &NodeId| {
+        let mut lines = tick.plan.nodes.iter();
+        lines.any(|line| line.node == *node && makes_room(&line.why))
+    };
+    tally.exchanged += tick
+        .outcomes
+        .iter()
+        .filter(|outcome| match (&outcome.action, &outcome.result) {
+            (Action::Pool(PoolAction::Drain { node, .. }), Ok(_)) => leaves(node),
+            _ => false,
+        })
+        .count() as u64;
     let mut changed = false;
     for Outcome { action, result } in tick.outcomes {
         match (action, result) {
