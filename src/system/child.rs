@@ -21,9 +21,11 @@ use crate::deadline::Deadline;
 /// The size of the first pieces of output. Output of that length is long: from then on, larger pieces are read.
 const FIRST_PIECE: usize = 4 * 1024;
 const PIECE: usize = 64 * 1024;
-/// Output of more than one large piece is collected in its pipe for this time, and read at once: to be woken up for each few
-/// lines takes more time than the lines.
+/// Output of more than one large piece is collected in its pipe for a while, and read at once: to be woken up for each few
+/// lines takes more time than the lines. The first time, and the bounds of the others.
 const COLLECTED: Duration = Duration::from_millis(25);
+const COLLECTED_MIN: Duration = Duration::from_millis(5);
+const COLLECTED_MAX: Duration = Duration::from_millis(400);
 /// What the pipe of long output holds, so that no child waits for a reader.
 const LONG_PIPE: usize = 1024 * 1024;
 /// What is kept of standard error; the rest is read and dropped.
@@ -121,6 +123,7 @@ pub fn run_within(
     let mut stderr = Vec::new();
     let mut piece = vec![0; FIRST_PIECE];
     let mut length: usize = 0;
+    let mut collecting = Collecting::default();
     while !running.over() {
         match running.read(&mut piece, deadline) {
             Ok(Event::Output(text)) => {
@@ -129,10 +132,11 @@ pub fn run_within(
                 length = length.saturating_add(read);
                 if length >= FIRST_PIECE && piece.len() < PIECE {
                     piece = vec![0; PIECE];
-                    running.widen();
+                    collecting.room = running.widen();
                 }
+                collecting.read = collecting.read.saturating_add(read);
                 if length > PIECE && (1..PIECE).contains(&read) {
-                    thread::sleep(COLLECTED.min(deadline.left()));
+                    running.wait_for_end(collecting.next(), deadline);
                 }
             }
             Ok(Event::Errors(text)) => {
@@ -152,6 +156,39 @@ pub fn run_within(
         source,
     })?;
     Ok(Ended { status, stderr })
+}
+
+/// How long output is collected.
+struct Collecting {
+    time: Duration,
+    /// What was read since the last time.
+    read: usize,
+    /// What the pipe holds.
+    room: usize,
+}
+
+impl Default for Collecting {
+    fn default() -> Collecting {
+        Collecting {
+            time: COLLECTED,
+            read: 0,
+            room: PIECE,
+        }
+    }
+}
+
+impl Collecting {
+    /// The next time: the pipe is to be half full at most, or the child waits for its reader.
+    fn next(&mut self) -> Duration {
+        let read = std::mem::take(&mut self.read);
+        if read > self.room / 2 {
+            self.time /= 2;
+        } else if read < self.room / 4 {
+            self.time *= 2;
+        }
+        self.time = self.time.clamp(COLLECTED_MIN, COLLECTED_MAX);
+        self.time
+    }
 }
 
 /// Takes everything from the command's environment that no child needs; what the caller has set stays.
@@ -317,12 +354,27 @@ impl Running {
         Ok(Event::Nothing)
     }
 
-    /// Lets the pipe of the output hold more. Without that the child waits now and then.
-    fn widen(&self) {
-        if let Some(pipe) = &self.stdout
-            && let Err(error) = fcntl_setpipe_size(pipe, LONG_PIPE)
-        {
-            log::debug!("process {}: its pipe stays small: {error}", self.child.id());
+    /// Lets the pipe of the output hold more, and tells what it holds. Without that the child waits now and then.
+    fn widen(&self) -> usize {
+        let wider = self.stdout.as_ref().map(|pipe| {
+            fcntl_setpipe_size(pipe, LONG_PIPE).inspect_err(|error| {
+                log::debug!("process {}: its pipe stays small: {error}", self.child.id());
+            })
+        });
+        wider.and_then(Result::ok).unwrap_or(PIECE)
+    }
+
+    /// Waits until all who can write output have closed it, at most for this time.
+    fn wait_for_end(&self, time: Duration, deadline: Deadline) {
+        let Some(pipe) = &self.stdout else {
+            return;
+        };
+        // Only the end of a pipe is told to those who wait for nothing.
+        let mut pipes = [PollFd::new(pipe, PollFlags::empty())];
+        let timeout = Timespec::try_from(time.min(deadline.left())).ok();
+        // Without the wait, the next read says what is wrong.
+        if let Err(error) = poll(&mut pipes, timeout.as_ref()) {
+            log::debug!("process {}: no wait for its end: {error}", self.child.id());
         }
     }
 
@@ -402,6 +454,8 @@ pub fn described(status: ExitStatus) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Instant;
+
     use super::*;
 
     const LONG: Duration = Duration::from_secs(60);
@@ -459,6 +513,40 @@ mod tests {
         assert!(ended.unwrap().status.success());
         assert_eq!(pieces.iter().sum::<usize>(), 400_000);
         assert!(pieces.len() < 200, "{}", pieces.len());
+    }
+
+    #[test]
+    fn a_wait_for_the_end_ends_with_the_child_and_not_with_its_output() {
+        let mut command = Command::new("/bin/sh");
+        command.args(["-c", "echo text; sleep 0.5"]);
+        let begin = Instant::now();
+        let mut running = start(&mut command, Vec::new(), Bounds::default()).unwrap();
+        let deadline = Deadline::within(LONG);
+        running.wait_for_end(Duration::from_millis(1), deadline);
+        assert!(!running.over());
+        running.wait_for_end(LONG, deadline);
+        let took = begin.elapsed();
+        assert!(took >= Duration::from_millis(500), "{took:?}");
+        assert!(took < LONG / 2, "{took:?}");
+        let mut piece = [0; PIECE];
+        let read = running.read(&mut piece, deadline);
+        assert!(matches!(read, Ok(Event::Output(b"text\n"))));
+    }
+
+    #[test]
+    fn output_is_collected_until_its_pipe_is_half_full() {
+        let mut collecting = Collecting::default();
+        let mut times = |read| {
+            let next = |_| {
+                collecting.read = read;
+                collecting.next().as_millis()
+            };
+            [1, 2, 3, 4, 5, 6].map(next)
+        };
+        assert_eq!(times(10_000), [50, 100, 200, 400, 400, 400], "slow output");
+        assert_eq!(times(40_000), [200, 100, 50, 25, 12, 6], "fast output");
+        assert_eq!(times(20_000), [6, 6, 6, 6, 6, 6]);
+        assert_eq!(times(40_000), [5, 5, 5, 5, 5, 5], "at least");
     }
 
     #[test]
