@@ -112,6 +112,10 @@ pub struct Answer {
 }
 
 impl Answer {
+    pub fn body(&self) -> &str {
+        &self.body
+    }
+
     /// The body as what it should be.
     pub fn json<'a, T: Deserialize<'a>>(&'a self) -> Result<T, Error> {
         serde_json::from_str(&self.body)

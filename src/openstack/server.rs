@@ -14,7 +14,8 @@ use serde_json::value::RawValue;
 use super::auth::Session;
 use super::compute::{Link, each_page, local_now};
 use super::error::Error;
-use super::items::{self, UnreadItem};
+use super::http::Answer;
+use super::items::{self, Object, UnreadItem};
 use super::message;
 use scaling::observation::{
     AttachedVolume, METADATA_CLUSTER, METADATA_NODE, METADATA_ROLE, NodeId, ObscureServer, Role,
@@ -134,12 +135,8 @@ pub(super) enum Entry {
 
 /// Reads one server, the one at `position` of a list. `now` is Nova's clock.
 pub(super) fn entry(raw: &RawValue, position: usize, now: Timestamp) -> Entry {
-    // A list of values would be read as a struct, too.
-    let usual = raw.get().starts_with('{').then(|| {
-        let usual: Option<Usual> = serde_json::from_str(raw.get()).ok();
-        usual?.record(now)
-    });
-    match usual.flatten() {
+    let usual: Option<Object<Usual>> = serde_json::from_str(raw.get()).ok();
+    match usual.and_then(|Object(usual)| usual.record(now)) {
         Some(record) => Entry::Read {
             record: Box::new(record),
             odd: Vec::new(),
@@ -222,29 +219,60 @@ fn decorative<'a, T: Deserialize<'a>>(
     None
 }
 
-/// Calls `take` for each server of every page, with its number and the clock that stamped it. `take` says whether Nova gave
-/// details of it: without them a cell is down, and the list is an error.
-fn each_server(
+/// A page of the list that was read.
+struct ReadPage {
+    servers: usize,
+    /// Servers without details: their cell is down.
+    without_details: usize,
+    links: Vec<Link>,
+}
+
+/// Reads every page with `read`, which gets the number of the servers before it. With servers without details, the list is an
+/// error.
+fn pages(
     session: &Session,
     microversion: &'static str,
     deadline: Deadline,
-    mut take: impl FnMut(&RawValue, usize, Timestamp) -> bool,
+    mut read: impl FnMut(&Answer, usize) -> Result<ReadPage, Error>,
 ) -> Result<(), Error> {
     let path = "/servers/detail";
     let (mut listed, mut servers) = (0, 0);
     let call = each_page(session, path, microversion, deadline, |answer| {
-        let page: ServersPage<'_> = answer.json()?;
-        let now = answer.date.unwrap_or_else(local_now);
-        for raw in page.servers {
-            servers += usize::from(!take(raw, listed, now));
-            listed += 1;
-        }
-        Ok(page.servers_links)
+        let page = read(answer, listed)?;
+        listed += page.servers;
+        servers += page.without_details;
+        Ok(page.links)
     })?;
     match servers {
         0 => Ok(()),
         servers => Err(Error::CellDown { call, servers }),
     }
+}
+
+/// Calls `take` for each server of a page, with its number. `take` says whether Nova gave details of it.
+fn each_server(
+    answer: &Answer,
+    listed: usize,
+    mut take: impl FnMut(&RawValue, usize) -> bool,
+) -> Result<ReadPage, Error> {
+    let page: ServersPage<'_> = answer.json()?;
+    let raw = page.servers.iter().enumerate();
+    let without_details = raw.filter(|(place, raw)| !take(raw, listed + place));
+    Ok(ReadPage {
+        without_details: without_details.count(),
+        servers: page.servers.len(),
+        links: page.servers_links,
+    })
+}
+
+/// Reads a page in one go; `None` if anything in it is odd.
+fn usual_page(body: &str, now: Timestamp) -> Option<(Vec<ServerRecord>, Vec<Link>)> {
+    let page: UsualPage = serde_json::from_str(body).ok()?;
+    let records = page
+        .servers
+        .into_iter()
+        .map(|Object(usual)| usual.record(now));
+    Some((records.collect::<Option<_>>()?, page.servers_links))
 }
 
 /// All servers at this microversion: every page, or an error.
@@ -255,16 +283,28 @@ pub(super) fn servers_at(
 ) -> Result<Servers, Error> {
     let mut records: BTreeMap<String, ServerRecord> = BTreeMap::new();
     let mut all = Servers::default();
-    each_server(session, microversion, deadline, |raw, listed, now| {
-        match entry(raw, listed, now) {
-            Entry::Read { record, odd } => {
-                records.insert(record.id.clone(), *record);
-                all.odd.extend(odd);
-            }
-            Entry::Unread(server) => all.unread.push(*server),
-            Entry::CellDown => return false,
+    pages(session, microversion, deadline, |answer, listed| {
+        let now = answer.date.unwrap_or_else(local_now);
+        if let Some((usual, links)) = usual_page(answer.body(), now) {
+            let servers = usual.len();
+            records.extend(usual.into_iter().map(|record| (record.id.clone(), record)));
+            return Ok(ReadPage {
+                servers,
+                without_details: 0,
+                links,
+            });
         }
-        true
+        each_server(answer, listed, |raw, position| {
+            match entry(raw, position, now) {
+                Entry::Read { record, odd } => {
+                    records.insert(record.id.clone(), *record);
+                    all.odd.extend(odd);
+                }
+                Entry::Unread(server) => all.unread.push(*server),
+                Entry::CellDown => return false,
+            }
+            true
+        })
     })?;
     all.records = records.into_values().collect();
     Ok(all)
@@ -286,16 +326,18 @@ pub(super) fn images_in_use_at(
 ) -> Result<ImagesInUse, Error> {
     let mut servers: BTreeMap<String, Option<String>> = BTreeMap::new();
     let mut unread = Vec::new();
-    each_server(session, microversion, deadline, |raw, listed, _| {
-        match booted(raw) {
-            // One without a readable id is another one each time: none is counted twice but by a page that was shifted.
-            Ok(Some((id, image))) => {
-                servers.insert(id.unwrap_or_else(|| format!("{listed}")), image);
+    pages(session, microversion, deadline, |answer, listed| {
+        each_server(answer, listed, |raw, position| {
+            match booted(raw) {
+                // One without a readable id is another one each time: none is counted twice but by a page that was shifted.
+                Ok(Some((id, image))) => {
+                    servers.insert(id.unwrap_or_else(|| format!("{position}")), image);
+                }
+                Ok(None) => return false,
+                Err(why) => unread.push(items::unread("server", position, raw, why).told),
             }
-            Ok(None) => return false,
-            Err(why) => unread.push(items::unread("server", listed, raw, why).told),
-        }
-        true
+            true
+        })
     })?;
     let mut all = ImagesInUse {
         unread,
@@ -340,6 +382,14 @@ pub(super) struct Reference {
 struct ServersPage<'a> {
     #[serde(borrow)]
     servers: Vec<&'a RawValue>,
+    #[serde(default)]
+    servers_links: Vec<Link>,
+}
+
+/// The same page, if all of its servers are as Nova documents them.
+#[derive(Deserialize)]
+struct UsualPage {
+    servers: Vec<Object<Usual>>,
     #[serde(default)]
     servers_links: Vec<Link>,
 }
@@ -487,6 +537,9 @@ pub fn read_anything(body: &[u8]) -> Servers {
             Entry::CellDown => {}
         }
     }
+    if let Some((usual, _)) = usual_page(&text, Timestamp::UNIX_EPOCH) {
+        assert_eq!(usual, all.records);
+    }
     all
 }
 
@@ -548,10 +601,20 @@ mod tests {
             serde_json::from_str::<Usual>(&texts[0]).map(|usual| usual.record(now)),
             Ok(Some(_))
         ));
+        let usual = texts[0].clone();
+        let page = format!(r#"{{"servers": [{usual}]}}"#);
+        assert!(usual_page(&page, now).is_some());
         for text in texts {
+            let page = format!(r#"{{"servers": [{usual}, {text}]}}"#);
+            let in_page = usual_page(&page, now).map(|(mut records, _)| {
+                let record = Box::new(records.pop().unwrap());
+                let odd = Vec::new();
+                said(Entry::Read { record, odd })
+            });
             let raw: &RawValue = serde_json::from_str(&text).unwrap();
             let fast = said(entry(raw, 3, now));
             assert_eq!(fast, said(entry_by_fields(raw, 3, now)), "{text}");
+            assert!(in_page.is_none_or(|in_page| in_page == fast), "{text}");
         }
     }
 }
