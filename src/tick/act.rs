@@ -40,7 +40,7 @@ pub fn act(
 
 /// Performs the actions, in the order of each service. HTCondor and every cloud work in parallel, each with at most
 /// `max_in_flight` requests (HTCondor: [`MAX_TOOLS`]); with 1, all actions follow each other. Actions that the deadline
-/// prevents were certainly not started. The outcome of invalidating its ads follows each accepted delete.
+/// prevents were certainly not started: a request that would hardly be answered in time is left to a later tick. The outcome of invalidating its ads follows each accepted delete.
 pub fn act_and_listen(
     backends: &Backends<'_>,
     actions: &[Action],
@@ -49,9 +49,9 @@ pub fn act_and_listen(
 ) -> Acted {
     let consoles = Mutex::new(BTreeMap::new());
     let results: Mutex<Vec<(usize, Outcome)>> = Mutex::new(Vec::with_capacity(actions.len()));
-    let perform = |index: usize| {
+    let perform = |index: usize, last: Option<Duration>| {
         let action = actions.get(index)?;
-        let Performed { result, took } = perform(backends, action, &consoles, deadline);
+        let Performed { result, took } = perform(backends, action, &consoles, last, deadline);
         let failure = result.as_ref().err().map(|failure| failure.kind);
         let outcome = Outcome {
             action: action.clone(),
@@ -71,7 +71,7 @@ pub fn act_and_listen(
     };
     if max_in_flight <= 1 || actions.len() <= 1 {
         for index in 0..actions.len() {
-            perform(index);
+            perform(index, None);
         }
     } else {
         let services = services(actions, max_in_flight);
@@ -169,8 +169,13 @@ fn perform(
     backends: &Backends<'_>,
     action: &Action,
     consoles: &Mutex<BTreeMap<NodeId, ConsoleExcerpt>>,
+    last: Option<Duration>,
     deadline: Deadline,
 ) -> Performed {
+    if let Some(message) = too_late(action, deadline.left(), last) {
+        let kind = FailureKind::NotDone;
+        return Err(Failure { kind, message }).into();
+    }
     match may_perform(backends, action, consoles, deadline) {
         Ok(Some(Service::Pool(action))) => {
             Performed::timed(|| backends.pool.perform(action, deadline))
@@ -181,6 +186,30 @@ fn perform(
         Ok(None) => Ok(Done::AlreadyGone).into(),
         Err(failure) => Err(failure).into(),
     }
+}
+
+/// Why an action is not begun with this time left; `last` is the time of the service's last answer.
+///
+/// A request that the deadline cuts has an unknown effect. The next answer may take somewhat longer than the last one.
+fn too_late(action: &Action, left: Duration, last: Option<Duration>) -> Option<String> {
+    let time = match last {
+        _ if left.is_zero() => "tick deadline exceeded".to_owned(),
+        Some(last) if left < last * 5 / 4 => format!(
+            "{} of the tick left, and the last answer took {}",
+            seconds(left),
+            seconds(last)
+        ),
+        _ => return None,
+    };
+    Some(format!(
+        "{} of node {}: skipped: {time}; raise daemon.tick_timeout",
+        action.verb(),
+        action.node()
+    ))
+}
+
+fn seconds(time: Duration) -> String {
+    format!("{:.1} s", time.as_secs_f64())
 }
 
 /// The service of an action that may be performed.
@@ -196,17 +225,6 @@ fn may_perform<'a>(
     consoles: &Mutex<BTreeMap<NodeId, ConsoleExcerpt>>,
     deadline: Deadline,
 ) -> Result<Option<Service<'a>>, Failure> {
-    if deadline.passed() {
-        let message = format!(
-            "{} of node {}: skipped: tick deadline exceeded; raise daemon.tick_timeout",
-            action.verb(),
-            action.node()
-        );
-        return Err(Failure {
-            kind: FailureKind::NotDone,
-            message,
-        });
-    }
     match action {
         Action::Pool(action) => {
             if let PoolAction::Drain { startd, slot, .. } = action {
@@ -241,5 +259,37 @@ fn may_perform<'a>(
             };
             Ok(as_planned.then_some(Service::Cloud(&**known, action)))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_would_hardly_be_answered_in_time_is_not_begun() {
+        let action = Action::Pool(PoolAction::CancelDrain {
+            node: NodeId("n".into()),
+            slot: "slot1@n".to_owned(),
+            request_id: "r".to_owned(),
+        });
+        let message = |left, last: Option<u64>| {
+            let left = Duration::from_millis(left);
+            too_late(&action, left, last.map(Duration::from_millis))
+        };
+        assert_eq!(message(1, None), None, "nothing says how long it takes");
+        assert_eq!(message(5000, Some(4000)), None);
+        let begin = format!("{} of node n: skipped: ", action.verb());
+        let end = "; raise daemon.tick_timeout";
+        for last in [None, Some(0), Some(4000)] {
+            let why = "tick deadline exceeded";
+            assert_eq!(message(0, last), Some(format!("{begin}{why}{end}")));
+        }
+        assert_eq!(
+            message(4990, Some(4000)),
+            Some(format!(
+                "{begin}5.0 s of the tick left, and the last answer took 4.0 s{end}"
+            ))
+        );
     }
 }

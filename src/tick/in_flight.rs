@@ -42,6 +42,8 @@ struct Window {
     limit: f64,
     max: usize,
     quickest: Option<Duration>,
+    /// Of the last answer.
+    last: Option<Duration>,
     /// No answer has asked for fewer requests: each quick one adds one.
     is_starting: bool,
     /// Answers until another decrease may follow: those in flight at the last one say the same again.
@@ -54,6 +56,7 @@ impl Window {
             limit: INITIAL.min(max) as f64,
             max,
             quickest: None,
+            last: None,
             is_starting: true,
             ignored: 0,
         }
@@ -77,6 +80,7 @@ impl Window {
 
     fn answered(&mut self, took: Duration, failure: Option<FailureKind>) {
         let sign = self.sign(took, failure);
+        self.last = Some(took);
         if failure.is_none() {
             self.quickest = Some(self.quickest.map_or(took, |quickest| quickest.min(took)));
         }
@@ -141,17 +145,18 @@ impl InFlight {
         queue.waiting.len().min(queue.window.max)
     }
 
-    /// Performs actions until none waits. Each thread of [`Self::workers`] calls this once. `perform` returns the answer of
-    /// the service if it sent a request. Blocks while as many are in flight as the service takes.
-    pub fn work(&self, perform: impl Fn(usize) -> Option<ServiceAnswer>) {
-        while let Some((index, _in_flight)) = self.next() {
-            if let Some(ServiceAnswer { took, failure }) = perform(index) {
+    /// Performs actions until none waits. Each thread of [`Self::workers`] calls this once. `perform` gets the time of the last
+    /// answer, and returns the answer of the service if it sent a request. Blocks while as many are in flight as the service
+    /// takes.
+    pub fn work(&self, perform: impl Fn(usize, Option<Duration>) -> Option<ServiceAnswer>) {
+        while let Some((index, last, _in_flight)) = self.next() {
+            if let Some(ServiceAnswer { took, failure }) = perform(index, last) {
                 self.lock().window.answered(took, failure);
             }
         }
     }
 
-    fn next(&self) -> Option<(usize, Permit<'_>)> {
+    fn next(&self) -> Option<(usize, Option<Duration>, Permit<'_>)> {
         let full =
             |queue: &mut Queue| !queue.waiting.is_empty() && queue.in_flight >= queue.window.size();
         let mut queue = self
@@ -160,7 +165,7 @@ impl InFlight {
             .unwrap_or_else(PoisonError::into_inner);
         let index = queue.waiting.pop()?;
         queue.in_flight += 1;
-        Some((index, Permit(self)))
+        Some((index, queue.window.last, Permit(self)))
     }
 
     fn lock(&self) -> MutexGuard<'_, Queue> {
@@ -249,11 +254,35 @@ mod tests {
     }
 
     #[test]
+    fn each_action_gets_the_time_of_the_last_answer() {
+        let service = InFlight::new((0..3).collect(), 8);
+        let last = Mutex::new(Vec::new());
+        service.work(|index, time| {
+            last.lock().unwrap().push(time);
+            let took = QUICK * u32::try_from(index).unwrap();
+            (index != 1).then_some(ServiceAnswer {
+                took,
+                failure: None,
+            })
+        });
+        let nothing = Some(Duration::ZERO);
+        assert_eq!(last.into_inner().unwrap(), [None, nothing, nothing]);
+        let service = InFlight::new(vec![2, 0], 8);
+        service.work(|index, time| {
+            assert_eq!(time, (index == 0).then_some(QUICK));
+            Some(ServiceAnswer {
+                took: QUICK,
+                failure: Some(FailureKind::Quota),
+            })
+        });
+    }
+
+    #[test]
     fn a_panic_of_one_action_keeps_no_thread_waiting() {
         let service = InFlight::new((0..3).collect(), 1);
         let ended = std::thread::scope(|scope| {
             let threads: Vec<_> = (0..2)
-                .map(|_| scope.spawn(|| service.work(|index| panic!("action {index}"))))
+                .map(|_| scope.spawn(|| service.work(|index, _| panic!("action {index}"))))
                 .collect();
             let ended = threads.into_iter().map(|thread| thread.join().is_err());
             ended.collect::<Vec<_>>()
@@ -272,7 +301,7 @@ mod tests {
         std::thread::scope(|scope| {
             for _ in 0..service.workers() {
                 scope.spawn(|| {
-                    service.work(|index| {
+                    service.work(|index, _| {
                         most.fetch_max(now.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
                         sum.fetch_add(index, Ordering::SeqCst);
                         std::thread::sleep(Duration::from_millis(1));
