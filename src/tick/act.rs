@@ -40,7 +40,8 @@ pub fn act(
 
 /// Performs the actions, in the order of each service. HTCondor and every cloud work in parallel, each with at most
 /// `max_in_flight` requests (HTCondor: [`MAX_TOOLS`]); with 1, all actions follow each other. Actions that the deadline
-/// prevents were certainly not started: a request that would hardly be answered in time is left to a later tick. The outcome of invalidating its ads follows each accepted delete.
+/// prevents were certainly not started: a request that would hardly be answered in time is left to a later tick. The
+/// outcome of invalidating its ads follows each accepted delete.
 pub fn act_and_listen(
     backends: &Backends<'_>,
     actions: &[Action],
@@ -188,14 +189,14 @@ fn perform(
     }
 }
 
-/// Why an action is not begun with this time left; `last` is the time of the service's last answer.
+/// Why an action is not begun with this time left; `last` is the time of the service's last request.
 ///
-/// A request that the deadline cuts has an unknown effect. The next answer may take somewhat longer than the last one.
+/// A request that the deadline cuts has an unknown effect. The next one may take somewhat longer than the last.
 fn too_late(action: &Action, left: Duration, last: Option<Duration>) -> Option<String> {
     let time = match last {
         _ if left.is_zero() => "tick deadline exceeded".to_owned(),
         Some(last) if left < last * 5 / 4 => format!(
-            "{} of the tick left, and the last answer took {}",
+            "{} of the tick left, and the last request took {}",
             seconds(left),
             seconds(last)
         ),
@@ -288,7 +289,7 @@ mod tests {
         assert_eq!(
             message(4990, Some(4000)),
             Some(format!(
-                "{begin}5.0 s of the tick left, and the last answer took 4.0 s{end}"
+                "{begin}5.0 s of the tick left, and the last request took 4.0 s{end}"
             ))
         );
     }

@@ -42,7 +42,7 @@ struct Window {
     limit: f64,
     max: usize,
     quickest: Option<Duration>,
-    /// Of the last answer.
+    /// The time of the last request.
     last: Option<Duration>,
     /// No answer has asked for fewer requests: each quick one adds one.
     is_starting: bool,
@@ -146,7 +146,7 @@ impl InFlight {
     }
 
     /// Performs actions until none waits. Each thread of [`Self::workers`] calls this once. `perform` gets the time of the last
-    /// answer, and returns the answer of the service if it sent a request. Blocks while as many are in flight as the service
+    /// request, and returns the answer of the service if it sent a request. Blocks while as many are in flight as the service
     /// takes.
     pub fn work(&self, perform: impl Fn(usize, Option<Duration>) -> Option<ServiceAnswer>) {
         while let Some((index, last, _in_flight)) = self.next() {
@@ -254,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn each_action_gets_the_time_of_the_last_answer() {
+    fn each_action_gets_the_time_of_the_last_request() {
         let service = InFlight::new((0..3).collect(), 8);
         let last = Mutex::new(Vec::new());
         service.work(|index, time| {
