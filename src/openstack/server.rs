@@ -584,7 +584,22 @@ mod tests {
             json!({"net": [{"addr": 1}]}),
             json!("2026-11-22T10:30:16Z"),
         ];
-        let mut texts = vec![whole.to_string(), "[]".to_owned(), "7".to_owned()];
+        // serde reads a list as a struct, too.
+        let list = json!([
+            "a",
+            "ACTIVE",
+            "2026-11-22T10:30:16Z",
+            null,
+            [],
+            "web",
+            {},
+            null,
+            null,
+            null
+        ]);
+        assert!(Usual::deserialize(&list).is_ok());
+        let mut texts = vec![whole.to_string(), list.to_string()];
+        texts.extend(["[]", "7"].map(str::to_owned));
         for (key, _) in whole.as_object().unwrap() {
             let mut changed = whole.clone();
             changed.as_object_mut().unwrap().remove(key);
