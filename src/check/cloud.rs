@@ -5,7 +5,7 @@ use std::thread;
 use jiff::Timestamp;
 
 use super::fix::Fix;
-use super::{Area, Finding, access, boot, configuration, joined, placement, quota, reach, rights};
+use super::{Area, Finding, access, boot, configuration, placement, quota, reach, rights};
 use config::Config;
 use deploy::local_keys::LocalKeys;
 use deploy::prerequisites::Part;
@@ -20,6 +20,7 @@ use openstack::{
 };
 use scaling::observation::{OwnedServer, Quota, Role, SecondaryQuota, Usage};
 use system::deadline::Deadline;
+use system::threads::joined;
 
 /// Looks at the cloud of `settings`.
 pub fn check(

@@ -27,6 +27,7 @@ use openstack::CloudSettings;
 use system::advice::Advice;
 use system::deadline::Deadline;
 use system::environment::Environment;
+use system::threads::joined;
 
 use self::fix::Fix;
 pub use configuration::unusable;
@@ -152,12 +153,4 @@ pub fn run(
         areas.push(pool);
     });
     areas
-}
-
-/// What a thread has found; its panic is ours.
-fn joined<T>(thread: thread::ScopedJoinHandle<'_, T>) -> T {
-    match thread.join() {
-        Ok(value) => value,
-        Err(panic) => std::panic::resume_unwind(panic),
-    }
 }

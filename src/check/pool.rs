@@ -14,7 +14,7 @@ use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
-use super::{Area, Finding, access, joined, slot_users};
+use super::{Area, Finding, access, slot_users};
 use condor::SHARED_PORT;
 use condor::inspect::{self, Permission};
 use condor::{CondorPool, Error, Tools};
@@ -22,6 +22,7 @@ use config::Config;
 use scaling::observation::{CollectorView, Observed, PoolView};
 use scaling::policy::addresses;
 use system::deadline::Deadline;
+use system::threads::joined;
 use tick::pool::{Pool, TrackedMachines};
 
 const NAME: &str = "pool";

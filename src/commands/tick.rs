@@ -12,6 +12,7 @@ use std::sync::Mutex;
 use std::time::Instant;
 
 use anyhow::Context;
+use jiff::Timestamp;
 use log::warn;
 
 use self::passes::Passes;
@@ -28,6 +29,7 @@ use system::environment::Environment;
 use system::exit::Exit;
 use system::lock::{self, Lock, try_lock};
 use system::rights;
+use tick::internal_errors;
 use tick::signing_key;
 use tick::state_directory;
 use userdata::node::NodeUserData;
@@ -69,12 +71,16 @@ pub fn run(
     let user_data = NodeUserData::new(&config.condor, &config.policy, config.timeouts.command);
     let token_folder = acting.then_some(&*directory);
     let matches = MatchFile::new(&directory, acting);
+    let backends = match &world {
+        Some(world) => simulation::backends(world, &config.policy),
+        None => backends::real(&config, &user_data, token_folder, matches, &keys)?,
+    };
+    if acting {
+        internal_errors::keep(&directory);
+    }
     let is_text = args.output == Output::Text;
     let passes = Passes {
-        backends: &match &world {
-            Some(world) => simulation::backends(world, &config.policy),
-            None => backends::real(&config, &user_data, token_folder, matches, &keys)?,
-        },
+        backends: &internal_errors::leave_out(backends, &directory, Timestamp::now()),
         config: &config,
         environment,
         directory: &directory,

@@ -54,6 +54,7 @@ use scaling::observation::{
     StartdView,
 };
 use system::deadline::Deadline;
+use system::threads::joined;
 use tick::pool::{JobsThere, Pool, TrackedMachines};
 
 pub use command::Tools;
@@ -544,13 +545,6 @@ impl Pool for CondorPool {
                 control::reschedule(&self.tools, &address, deadline)
             }
         }
-    }
-}
-
-fn joined<T>(thread: thread::ScopedJoinHandle<'_, T>) -> T {
-    match thread.join() {
-        Ok(value) => value,
-        Err(panic) => std::panic::resume_unwind(panic),
     }
 }
 

@@ -46,7 +46,6 @@ use super::command::{Call, Tools};
 use super::error::Error;
 use super::folded::{Ads, Folded};
 use super::job_ad::Columns;
-use super::joined;
 use super::odd::{self, OddJobs};
 use super::plain;
 use scaling::first_seen::ClusterMarks;
@@ -56,6 +55,7 @@ use scaling::job_requirements::OwnerBound;
 use scaling::observation::Demand;
 use scaling::observation::ScheddView;
 use system::deadline::Deadline;
+use system::threads::joined;
 
 /// The attributes by which idle jobs are grouped, besides those of the site's constraint and of their Requirements.
 const GROUP_BY: [&str; 18] = [

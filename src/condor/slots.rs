@@ -35,6 +35,7 @@ use scaling::job_names::MachineJobs;
 use scaling::observation::{CollectorView, StartdView};
 use scaling::sender::Sender;
 use system::deadline::Deadline;
+use system::threads::joined;
 
 /// The longest update interval that ehos believes: by default an ad lives for no longer without an update
 /// (`CLASSAD_LIFETIME`).
@@ -92,7 +93,7 @@ pub(super) fn observe(
         let clock = scope.spawn(|| own_ad(tools, deadline));
         let daemons = scope.spawn(|| daemons(tools, identity, deadline));
         let startds = startds(tools, Asked::Collector, NODES, identity, deadline);
-        (join(clock), join(daemons), startds)
+        (joined(clock), joined(daemons), startds)
     });
     let (collector, daemons, startds) = (clock?, daemons?, startds?);
     let now = collector.clock.now_after(&startds);
@@ -189,13 +190,6 @@ enum Asked<'a> {
     Collector,
     /// The startd at this address.
     Startd(&'a str),
-}
-
-fn join<T>(thread: thread::ScopedJoinHandle<'_, T>) -> T {
-    match thread.join() {
-        Ok(value) => value,
-        Err(panic) => std::panic::resume_unwind(panic),
-    }
 }
 
 fn query<A, E: AsRef<str>>(

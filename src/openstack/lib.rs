@@ -25,7 +25,9 @@ use scaling::signing::SigningKeys;
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 use system::deadline::Deadline;
+use system::threads::joined;
 use tick::cloud::{Cloud, LeftoverQuery};
+use tick::internal_errors::same_cloud;
 
 pub mod auth;
 mod catalog;
@@ -198,15 +200,16 @@ impl<'c> OpenStackCloud<'c> {
         // Before all else: when Keystone hangs or refuses, it is asked once, not by each of the threads.
         session.token(deadline)?;
         let (servers, quota, parts, flavors, look, image_tested) = thread::scope(|scope| {
-            let tested = scope.spawn(move || self.image_is_tested(traces, deadline));
-            let look = scope.spawn(move || {
+            let tested = scope.spawn(same_cloud(move || self.image_is_tested(traces, deadline)));
+            let look = scope.spawn(same_cloud(move || {
                 let deadline = deadline.at_most(LEFTOVERS_TIMEOUT);
                 leftovers::look(session, traces, self.floating_ips_of_nodes, deadline)
-            });
-            let quota = scope.spawn(move || limits::quota(session, deadline));
-            let parts =
-                scope.spawn(move || limits::parts(session, deadline.at_most(PARTS_TIMEOUT)));
-            let flavors = scope.spawn(move || self.configured_flavors(deadline));
+            }));
+            let quota = scope.spawn(same_cloud(move || limits::quota(session, deadline)));
+            let parts = scope.spawn(same_cloud(move || {
+                limits::parts(session, deadline.at_most(PARTS_TIMEOUT))
+            }));
+            let flavors = scope.spawn(same_cloud(move || self.configured_flavors(deadline)));
             let servers = compute::servers(session, deadline);
             (
                 servers,
@@ -541,13 +544,6 @@ fn file_of(what: &str, folder: &Path, cloud: &str) -> PathBuf {
     };
     let name: String = cloud.chars().map(harmless).collect();
     folder.join(format!("{what}-{name}.json"))
-}
-
-/// What a thread has found; its panic is ours.
-fn joined<T>(handle: thread::ScopedJoinHandle<'_, T>) -> T {
-    handle
-        .join()
-        .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -103,6 +103,14 @@ impl Action {
         self.name().as_str()
     }
 
+    /// The cloud that does it; `None`: HTCondor.
+    pub fn cloud(&self) -> Option<&CloudName> {
+        match self {
+            Action::Cloud { cloud, .. } => Some(cloud),
+            Action::Pool(_) => None,
+        }
+    }
+
     /// The node that it is about.
     pub fn node(&self) -> &NodeId {
         match self {

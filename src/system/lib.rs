@@ -18,3 +18,4 @@ pub mod plain;
 pub mod progress;
 pub mod proxy;
 pub mod rights;
+pub mod threads;

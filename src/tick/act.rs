@@ -8,10 +8,11 @@ use std::time::{Duration, Instant};
 use crate::backends::Backends;
 use crate::cloud::Cloud;
 use crate::in_flight::{InFlight, ServiceAnswer};
+use crate::internal_errors::asking;
 use crate::recheck;
 use scaling::action::{CloudAction, Done, Failure, FailureKind, PoolAction};
 use scaling::console::ConsoleExcerpt;
-use scaling::observation::NodeId;
+use scaling::observation::{CloudName, NodeId};
 use scaling::plan::Action;
 use scaling::state::Outcome;
 use system::deadline::Deadline;
@@ -52,7 +53,9 @@ pub fn act_and_listen(
     let results: Mutex<Vec<(usize, Outcome)>> = Mutex::new(Vec::with_capacity(actions.len()));
     let perform = |index: usize, last: Option<Duration>| {
         let action = actions.get(index)?;
-        let Performed { result, took } = perform(backends, action, &consoles, last, deadline);
+        let cloud = action.cloud().cloned();
+        let work = || perform(backends, action, &consoles, last, deadline);
+        let Performed { result, took } = asking(cloud, work);
         let failure = result.as_ref().err().map(|failure| failure.kind);
         let outcome = Outcome {
             action: action.clone(),
@@ -96,15 +99,11 @@ pub fn act_and_listen(
 
 /// The actions by the service that answers them.
 fn services(actions: &[Action], max_in_flight: usize) -> Vec<InFlight> {
-    let mut by_cloud: BTreeMap<Option<&str>, Vec<usize>> = BTreeMap::new();
+    let mut by_cloud: BTreeMap<Option<&CloudName>, Vec<usize>> = BTreeMap::new();
     for (index, action) in actions.iter().enumerate() {
-        let cloud = match action {
-            Action::Pool(_) => None,
-            Action::Cloud { cloud, .. } => Some(cloud.as_str()),
-        };
-        by_cloud.entry(cloud).or_default().push(index);
+        by_cloud.entry(action.cloud()).or_default().push(index);
     }
-    let max = |cloud: Option<&str>| match cloud {
+    let max = |cloud: Option<&CloudName>| match cloud {
         None => max_in_flight.min(MAX_TOOLS),
         Some(_) => max_in_flight,
     };

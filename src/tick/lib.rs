@@ -7,6 +7,7 @@ pub mod act;
 pub mod backends;
 pub mod cloud;
 mod in_flight;
+pub mod internal_errors;
 pub mod observe;
 pub mod pool;
 pub mod recheck;

@@ -9,13 +9,15 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 
 use crate::backends::Backends;
-use crate::cloud::Cloud;
+use crate::internal_errors::asking;
 use crate::pool::TrackedMachines;
+use scaling::action::Failure;
 use scaling::job_requirements::{JobGroupKey, Matches, candidates};
 use scaling::observation::{CloudName, CloudView, Demand, Observation, Observed, PoolView};
 use scaling::policy::Policy;
 use scaling::state::{NodeState, Shared, State};
 use system::deadline::Deadline;
+use system::threads::joined;
 
 /// How long each source took.
 pub type Durations = BTreeMap<String, Duration>;
@@ -35,35 +37,25 @@ pub fn observe(
             .iter()
             .map(|cloud| {
                 let traces = state.traces(cloud.name());
-                (
-                    cloud.name().to_owned(),
-                    scope.spawn(move || timed(|| cloud.observe(&traces, deadline))),
-                )
+                let name = cloud.name().to_owned();
+                let query = move || timed(|| cloud.observe(&traces, deadline));
+                let asked = Some(name.clone());
+                (name, scope.spawn(|| asking(asked, query)))
             })
             .collect();
         let pool = timed(|| backends.pool.observe(&watch, deadline));
         let clouds: Vec<_> = clouds
             .into_iter()
             .map(|(name, thread)| {
-                let answer = match thread.join() {
-                    Ok((Ok(view), took)) => (Observed::Known(view), took),
-                    Ok((Err(failure), took)) => (Observed::Unknown(failure.message), took),
-                    Err(_) => (
-                        Observed::Unknown(
-                            "internal error during the query; report this as a fault of ehos"
-                                .to_owned(),
-                        ),
-                        Duration::ZERO,
-                    ),
-                };
-                (name, answer)
+                let (view, took) = joined(thread);
+                (name, seen(view), took)
             })
             .collect();
         (pool, clouds)
     });
     let mut durations = Durations::from([("pool".to_owned(), pool.1)]);
     let mut views = BTreeMap::new();
-    for (name, (view, took)) in clouds {
+    for (name, view, took) in clouds {
         durations.insert(format!("cloud {name}"), took);
         views.insert(name, view);
     }
@@ -113,12 +105,10 @@ pub fn observe_in_turn(
     deadline: Deadline,
 ) -> Observation {
     let pool = backends.pool.observe(&watch(state, policy, at), deadline);
-    let seen = |cloud: &dyn Cloud| match cloud.observe(&state.traces(cloud.name()), deadline) {
-        Ok(view) => Observed::Known(view),
-        Err(failure) => Observed::Unknown(failure.message),
-    };
-    let clouds = backends.clouds.iter();
-    let clouds = clouds.map(|cloud| (cloud.name().to_owned(), seen(cloud.as_ref())));
+    let clouds = backends.clouds.iter().map(|cloud| {
+        let view = cloud.observe(&state.traces(cloud.name()), deadline);
+        (cloud.name().to_owned(), seen(view))
+    });
     let clouds = clouds.collect();
     Observation {
         matches: matches(backends, policy, state, &pool, &clouds, deadline),
@@ -152,6 +142,13 @@ fn watch(state: &State, policy: &Policy, at: Timestamp) -> TrackedMachines {
         machines: nodes.chain(departed).collect(),
         clusters: state.clusters.clone(),
         at,
+    }
+}
+
+fn seen<T>(answer: Result<T, Failure>) -> Observed<T> {
+    match answer {
+        Ok(view) => Observed::Known(view),
+        Err(failure) => Observed::Unknown(failure.message),
     }
 }
 

@@ -53,8 +53,10 @@ pub mod new_file {
     pub const PAGE_TOKEN: &str = ".frontend.token-";
     /// When the next pass is due.
     pub const WAKE: &str = "wake.json.new-";
+    /// In which clouds ehos has panicked.
+    pub const INTERNAL_ERRORS: &str = "internal-errors.json.new-";
 
-    pub(super) const ALL: [&str; 8] = [
+    pub(super) const ALL: [&str; 9] = [
         STATE,
         WORLD,
         CLOUD_TOKEN,
@@ -63,6 +65,7 @@ pub mod new_file {
         SIGNING_KEY,
         PAGE_TOKEN,
         WAKE,
+        INTERNAL_ERRORS,
     ];
 }
 

@@ -15,6 +15,7 @@ mod economy;
 mod high_availability;
 mod hostile_nodes;
 mod hostile_users;
+mod internal_errors;
 mod interrupted;
 mod last_looks;
 mod leftovers;

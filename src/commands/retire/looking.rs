@@ -17,6 +17,7 @@ use scaling::observation::CloudView;
 use scaling::state::State;
 use system::deadline::Deadline;
 use system::environment::Environment;
+use system::threads::joined;
 use tick::cloud::Cloud;
 use tick::signing_key;
 use userdata::node::NodeUserData;
@@ -81,11 +82,7 @@ pub(super) fn look<'c>(
             .iter()
             .map(|cloud| scope.spawn(|| one(config, &**cloud, state, deadline)))
             .collect();
-        let ended = running.into_iter().map(|thread| match thread.join() {
-            Ok(look) => look,
-            Err(panic) => std::panic::resume_unwind(panic),
-        });
-        ended.collect()
+        running.into_iter().map(joined).collect()
     });
     let mut looked = Looked {
         clouds: Vec::new(),

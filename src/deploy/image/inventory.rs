@@ -10,6 +10,7 @@ use openstack::owned_image::OwnedImage;
 use openstack::{Error, compute, image};
 use scaling::observation::METADATA_CLUSTER;
 use system::deadline::Deadline;
+use system::threads::joined;
 
 /// The images of the pool in one cloud.
 #[derive(Debug)]
@@ -68,12 +69,10 @@ pub(super) fn at_once<'c, T: Send>(
             .iter()
             .map(|cloud| (cloud.name.clone(), scope.spawn(move || work(cloud))))
             .collect();
-        let joined = |(name, thread): (String, thread::ScopedJoinHandle<'_, _>)| match thread.join()
-        {
-            Ok(answer) => (name, answer),
-            Err(panic) => std::panic::resume_unwind(panic),
-        };
-        running.into_iter().map(joined).collect()
+        let running = running.into_iter();
+        running
+            .map(|(name, thread)| (name, joined(thread)))
+            .collect()
     })
 }
 
