@@ -11,7 +11,7 @@ use jiff::{SignedDuration, Timestamp};
 use log::warn;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::value::RawValue;
 
 use super::job_ad::{COLUMNS_MAX, Columns};
 use super::machine_ad::MachineAd;
@@ -332,33 +332,33 @@ fn read(path: &Path) -> Result<Option<Stored>, String> {
 
 /// The file with each entry by itself: one that cannot be read is asked anew, and the others are kept.
 #[derive(Deserialize)]
-struct Entries {
+struct Entries<'a> {
     version: u32,
-    #[serde(default)]
-    columns: BTreeMap<String, Value>,
-    #[serde(default)]
-    machines: Vec<Value>,
-    #[serde(default)]
-    answers: BTreeMap<String, Value>,
-    #[serde(default)]
-    requests: BTreeMap<String, Value>,
-    #[serde(default)]
-    slow: BTreeMap<String, Value>,
+    #[serde(borrow, default)]
+    columns: BTreeMap<String, &'a RawValue>,
+    #[serde(borrow, default)]
+    machines: Vec<&'a RawValue>,
+    #[serde(borrow, default)]
+    answers: BTreeMap<String, &'a RawValue>,
+    #[serde(borrow, default)]
+    requests: BTreeMap<String, &'a RawValue>,
+    #[serde(borrow, default)]
+    slow: BTreeMap<String, &'a RawValue>,
 }
 
-impl Entries {
+impl Entries<'_> {
     fn read(self) -> Stored {
-        fn each<T: DeserializeOwned>(entries: BTreeMap<String, Value>) -> BTreeMap<String, T> {
-            let read = |(name, value)| Some((name, serde_json::from_value(value).ok()?));
+        fn one<T: DeserializeOwned>(entry: &RawValue) -> Option<T> {
+            serde_json::from_slice(entry.get().as_bytes()).ok()
+        }
+        fn each<T: DeserializeOwned>(entries: BTreeMap<String, &RawValue>) -> BTreeMap<String, T> {
+            let read = |(name, entry)| Some((name, one(entry)?));
             entries.into_iter().filter_map(read).collect()
         }
-        let machines = self.machines.into_iter();
         Stored {
             version: self.version,
             columns: each(self.columns),
-            machines: machines
-                .filter_map(|value| serde_json::from_value(value).ok())
-                .collect(),
+            machines: self.machines.into_iter().filter_map(one).collect(),
             answers: each(self.answers),
             requests: each(self.requests),
             slow: each(self.slow),
@@ -383,7 +383,7 @@ fn write(path: &Path, stored: &Stored) -> io::Result<()> {
 /// What tests/fuzz reads.
 #[cfg(fuzzing)]
 pub(super) fn read_anything(text: &str) {
-    let _ = serde_json::from_str::<Entries>(text).map(Entries::read);
+    let _ = serde_json::from_slice::<Entries>(text.as_bytes()).map(Entries::read);
 }
 
 #[cfg(test)]
@@ -391,6 +391,7 @@ mod tests {
     use std::fs;
 
     use super::*;
+    use serde_json::Value;
 
     fn at(hours: i64) -> Timestamp {
         Timestamp::UNIX_EPOCH + SignedDuration::from_hours(500_000 + hours)

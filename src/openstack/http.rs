@@ -118,8 +118,7 @@ impl Answer {
 
     /// The body as what it should be.
     pub fn json<'a, T: Deserialize<'a>>(&'a self) -> Result<T, Error> {
-        serde_json::from_str(&self.body)
-            .map_err(|error| self.unparsable(self.why(&self.body, &error)))
+        items::read(&self.body).map_err(|error| self.unparsable(self.why(&self.body, &error)))
     }
 
     /// The value of the field `name` of the body.
@@ -127,7 +126,7 @@ impl Answer {
         let fields: BTreeMap<String, &RawValue> = self.json()?;
         let value = fields.get(name).map(|value| value.get());
         let value = value.ok_or_else(|| self.unparsable(format!("it has no {name}")))?;
-        serde_json::from_str(value)
+        items::read(value)
             .map_err(|error| self.unparsable(format!("{name}: {}", self.why(value, &error))))
     }
 

@@ -56,7 +56,7 @@ fn absolute<T: DeserializeOwned>(
 ) -> Result<T, Error> {
     let limits: Limits<'_> = answer.field("limits")?;
     let text = limits.absolute.get();
-    serde_json::from_str(text).map_err(|error| Error::Unreadable {
+    items::read(text).map_err(|error| Error::Unreadable {
         cloud: session.settings().name.clone(),
         unread: Unread {
             item: format!("quota of {whose}"),

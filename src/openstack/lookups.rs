@@ -274,14 +274,14 @@ fn read(path: &Path) -> Result<Option<Stored>, String> {
         server_group: entry(&fields, "server_group"),
         images: images
             .into_iter()
-            .filter_map(|(id, at)| Some((id, serde_json::from_str(at.get()).ok()?)))
+            .filter_map(|(id, at)| Some((id, items::read(at.get()).ok()?)))
             .take(MAX_IMAGES)
             .collect(),
     }))
 }
 
 fn entry<'a, T: Deserialize<'a>>(fields: &BTreeMap<String, &'a RawValue>, name: &str) -> Option<T> {
-    serde_json::from_str(fields.get(name)?.get()).ok()
+    items::read(fields.get(name)?.get()).ok()
 }
 
 fn write(path: &Path, stored: &Stored) -> io::Result<()> {

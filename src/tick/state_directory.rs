@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 use log::debug;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -321,10 +322,15 @@ struct Version {
     version: serde_json::Value,
 }
 
+/// Reads a value by its text: the program has one reader of the state, and that one reads text.
+fn parsed<T: DeserializeOwned>(value: &serde_json::Value) -> serde_json::Result<T> {
+    serde_json::from_slice(&serde_json::to_vec(value)?)
+}
+
 /// Reads a state file of any layout, as far as its entries parse.
 fn read_by_value(text: &[u8]) -> serde_json::Result<FileIn> {
     let value = upgraded(serde_json::from_slice(text)?);
-    serde_json::from_value::<FileIn>(value.clone()).or_else(|error| {
+    parsed(&value).or_else(|error| {
         let fields = value.get("state").and_then(serde_json::Value::as_object);
         let salvaged = fields.and_then(salvage::salvage);
         salvaged

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::value::RawValue;
 
 use super::Settings;
 use crate::TickReport;
@@ -69,11 +70,11 @@ pub struct Memory {
 
 /// Reads entry by entry: the problem of a damaged entry is sent again, the others are not.
 fn each<'de, D: Deserializer<'de>>(from: D) -> Result<BTreeMap<String, Known>, D::Error> {
-    let entries = BTreeMap::<String, serde_json::Value>::deserialize(from)?;
-    let known = entries
-        .into_iter()
-        .filter_map(|(key, entry)| Some((key, serde_json::from_value(entry).ok()?)));
-    Ok(known.collect())
+    let entries = BTreeMap::<String, Box<RawValue>>::deserialize(from)?;
+    let known = |(key, entry): (String, Box<RawValue>)| {
+        Some((key, serde_json::from_slice(entry.get().as_bytes()).ok()?))
+    };
+    Ok(entries.into_iter().filter_map(known).collect())
 }
 
 /// Whether a notice may be repeated. One sent in the future was sent before the clock was set back.

@@ -4,6 +4,7 @@
 
 use serde_json::{Map, Value};
 
+use super::parsed;
 use scaling::state::State;
 
 /// The clock that all other entries are measured by. Without it they mean nothing.
@@ -44,7 +45,7 @@ pub(super) fn salvage(fields: &Map<String, Value>) -> Option<(State, Vec<String>
     if !fields.contains_key(UNMANAGED) || lost.iter().any(|name| name == UNMANAGED) {
         whole.remove(UNMANAGED);
     }
-    let state = serde_json::from_value(Value::Object(whole)).ok()?;
+    let state = parsed(&Value::Object(whole)).ok()?;
     Some((state, lost))
 }
 
@@ -53,7 +54,7 @@ fn readable(base: &Map<String, Value>, field: &str, value: &Value) -> (Option<Va
     let parses = |value: &Value| {
         let mut alone = base.clone();
         alone.insert(field.to_owned(), value.clone());
-        serde_json::from_value::<State>(Value::Object(alone)).is_ok()
+        parsed::<State>(&Value::Object(alone)).is_ok()
     };
     if parses(value) {
         return (Some(value.clone()), Vec::new());
