@@ -1,4 +1,4 @@
-//! Names the revision in `ehos --version`: `ehos 0.1.0 (0123456789ab 2026-11-29)`.
+//! Leaves tables out of the release, and names the revision in `ehos --version`: `ehos 0.1.0 (0123456789ab 2026-11-29)`.
 //!
 //! `$EHOS_REVISION` names it where there is no git. Only release builds ask git: no commit makes a developer compile anew.
 //! The date is that of the commit, or `$SOURCE_DATE_EPOCH`, so the same sources make the same bytes.
@@ -7,6 +7,9 @@
 use std::path::Path;
 use std::process::Command;
 
+/// Which tables, and why.
+const TABLES: &str = "src/no_unwind_tables.ld";
+
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");
     for variable in ["EHOS_REVISION", "SOURCE_DATE_EPOCH"] {
@@ -14,6 +17,11 @@ fn main() {
     }
     let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
     let is_release = variable("PROFILE").as_deref() == Some("release");
+    if is_release && variable("CARGO_CFG_TARGET_OS").as_deref() == Some("linux") {
+        println!("cargo:rerun-if-changed={TABLES}");
+        let top = variable("CARGO_MANIFEST_DIR").unwrap_or_default();
+        println!("cargo:rustc-link-arg-bins=-Wl,-T,{top}/{TABLES}");
+    }
     let revision = variable("EHOS_REVISION").or_else(|| is_release.then(revision).flatten());
     let Some(revision) = revision else {
         return;

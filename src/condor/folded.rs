@@ -24,6 +24,7 @@ use scaling::idle_time::IdleTimes;
 use scaling::job_names::{JobId, JobIds};
 use scaling::job_requirements::{JobFault, OwnerBound, RequirementsDigest};
 use scaling::observation::Resources;
+use scaling::sorting;
 
 /// Texts of ads that are kept of one owner's jobs, and of all, in bytes; such as are longer than `AD_MAX` are not looked at.
 pub(super) const ADS_MAX: usize = 2 * 1024 * 1024;
@@ -355,7 +356,7 @@ impl Folded {
             .into_values()
             .map(|votes| {
                 let mut votes: Vec<(&str, u64)> = votes.into_iter().collect();
-                votes.sort_by_key(|(name, jobs)| (std::cmp::Reverse(*jobs), *name));
+                sorting::by_key(&mut votes, |(name, jobs)| (std::cmp::Reverse(*jobs), *name));
                 let names: Vec<&str> = votes.into_iter().map(|(name, _)| name).collect();
                 names.into_iter()
             })

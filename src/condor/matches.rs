@@ -31,6 +31,7 @@ use scaling::job_requirements::{
     JobGroupKey, MatchResult, MatchTarget, Matches, RequirementsDigest,
 };
 use scaling::observation::{CloudName, Observed, Resources};
+use scaling::sorting;
 use scaling::state::NodeType;
 use system::child::Bounds;
 use system::deadline::Deadline;
@@ -297,7 +298,7 @@ impl Matching<'_> {
             owners.entry(name).or_default().push(place);
         }
         let mut owners: Vec<Vec<usize>> = owners.into_values().collect();
-        owners.sort_by_key(Vec::len);
+        sorting::by_key(&mut owners, Vec::len);
         let mut found: BTreeMap<usize, Observed<MatchResult>> = BTreeMap::new();
         let mut left = u32::try_from(owners.len()).unwrap_or(u32::MAX);
         for places in owners {

@@ -16,6 +16,7 @@ use super::error::Error;
 use super::queue::concurrency_limits;
 use scaling::job_requirements::with_parents;
 use scaling::observation::{Ceiling, Demand, NegotiatorView};
+use scaling::sorting;
 use system::deadline::Deadline;
 
 /// More limits than these are not asked about: each is an argument of a tool.
@@ -55,7 +56,7 @@ impl Named {
                  and the others hold nothing back",
                 limits.len()
             );
-            limits.sort_by_key(|(_, jobs)| std::cmp::Reverse(*jobs));
+            sorting::by_key(&mut limits, |(_, jobs)| std::cmp::Reverse(*jobs));
             limits.truncate(LIMITS_MAX);
         }
         let limits = limits.into_iter().map(|(name, _)| name.to_owned());

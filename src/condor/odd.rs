@@ -20,6 +20,7 @@ use super::error::Error;
 use super::expression::{Names, STEPS_MAX, Scope, is_plain, references, steps};
 use super::folded::{AD_MAX, Folded, PARALLEL};
 use super::job_ad::digest;
+use scaling::sorting;
 use system::child::Bounds;
 use system::deadline::Deadline;
 
@@ -101,7 +102,7 @@ impl Ask<'_> {
             owners.entry(job.owner.clone()).or_default().push(job);
         }
         let mut owners: Vec<Vec<OddJob>> = owners.into_values().collect();
-        owners.sort_by_key(Vec::len);
+        sorting::by_key(&mut owners, Vec::len);
         let mut left = owners.len();
         for jobs in owners {
             let time = self.deadline.left() / 2 / u32::try_from(left.max(1)).unwrap_or(1);

@@ -43,6 +43,7 @@ use diagnostics::{Diagnostics, Source};
 use document::{Document, Section};
 
 use openstack::CloudSettings;
+use scaling::sorting;
 use system::environment::Environment;
 use system::rights;
 use userdata::cloudinit::Template;
@@ -323,7 +324,7 @@ impl Read {
         let mut config = check::check(&mut context, &self.file, cluster);
         if !context.problems.is_empty() {
             // From top to bottom, as one corrects them.
-            context.problems.sort_by_key(|problem| {
+            sorting::by_key(&mut context.problems, |problem| {
                 (
                     problem.file.clone(),
                     problem.place.map(|p| (p.line, p.column)),

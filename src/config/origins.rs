@@ -9,6 +9,7 @@ use super::document::{self, Entry, Item, Section, Step};
 use super::table::FILE;
 use super::{address, clouds, clouds_yaml, search};
 use keys::{Kind, Value};
+use scaling::sorting;
 
 /// What stands in the place of a secret.
 pub(super) const MASK: &str = "***";
@@ -268,7 +269,7 @@ impl All {
             )
         };
         let mut all = self.0;
-        all.sort_by_key(rank);
+        sorting::by_key(&mut all, rank);
         all.into_iter()
             .map(|known| Setting {
                 key: known.path.join("."),

@@ -8,6 +8,7 @@ use super::document::Section;
 use keys::Settings;
 use scaling::policy::Policy;
 use scaling::schedule::{self, Hours, day_name};
+use scaling::sorting;
 
 /// The time zone of this name.
 pub(super) fn time_zone(context: &mut Diagnostics<'_>, key: &[&str], name: &str) -> TimeZone {
@@ -116,7 +117,7 @@ fn one(
     if on.is_empty() {
         on = DAYS.to_vec();
     }
-    on.sort_unstable_by_key(|day| day.to_monday_zero_offset());
+    sorting::by_key(&mut on, |day| day.to_monday_zero_offset());
     on.dedup();
     let mut within = Hours::ALL;
     if let Some(text) = given.text("hours") {

@@ -13,6 +13,7 @@ use serde::Serialize;
 use crate::master::find::is_ready;
 use scaling::leftover::LeftoverKind;
 use scaling::observation::{CloudView, NodeId, Observed, OwnedServer, Role};
+use scaling::sorting;
 use scaling::state::{NodeState, State};
 
 pub use objects::{Found, Object, look};
@@ -167,7 +168,9 @@ pub fn servers(state: &State, cloud: &str, view: &CloudView) -> Vec<Item> {
         }
     }
     items.extend(leftovers(state, cloud, view));
-    items.sort_by(|a, b| (a.kind, &a.name, &a.id).cmp(&(b.kind, &b.name, &b.id)));
+    sorting::by(&mut items, |a, b| {
+        (a.kind, &a.name, &a.id).cmp(&(b.kind, &b.name, &b.id))
+    });
     items
 }
 

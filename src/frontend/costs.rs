@@ -10,6 +10,7 @@ use serde::Serialize;
 use report::history::steps::{Series, Step};
 use report::history::{self, UnreadDay};
 use scaling::figures::OTHERS;
+use scaling::sorting;
 
 /// A day of UTC in milliseconds.
 const DAY: i64 = 86_400_000;
@@ -58,7 +59,7 @@ impl Costs {
         }
         let mut owners: Vec<(String, f64)> = used.into_iter().collect();
         owners.retain(|(owner, _)| owner != OTHERS);
-        owners.sort_by(|(_, one), (_, other)| other.total_cmp(one));
+        sorting::by(&mut owners, |(_, one), (_, other)| other.total_cmp(one));
         let owners: Vec<String> = owners
             .into_iter()
             .take(if are_hidden { 0 } else { OWNERS })

@@ -15,6 +15,7 @@ use report::names::{Named, ReasonName};
 use report::tick_report::{ActionReport, ActionResult, NodeReport};
 use scaling::names::{ActionName, PhaseName};
 use scaling::plan::NodeDecision;
+use scaling::sorting;
 
 /// Days that are looked through for one answer.
 pub const DAYS: i64 = 31;
@@ -226,7 +227,7 @@ impl Quiet {
             Ok(()) => {}
             Err(error) => unread.push(day.unread(&error)),
         }
-        found.sort_by_key(|decision| decision.at);
+        sorting::by_key(&mut found, |decision| decision.at);
         found.reverse();
         found
     }
@@ -270,7 +271,7 @@ pub fn of_node(
             unread.push(day.unread(&error));
         }
     }
-    found.sort_by_key(|decision| decision.at);
+    sorting::by_key(&mut found, |decision| decision.at);
     Ok((found, unread))
 }
 

@@ -1,5 +1,6 @@
 //! What is chosen of what a cloud has. Pure: nothing is asked.
 
+use scaling::sorting;
 use std::cmp::Reverse;
 
 use config::can_be_named;
@@ -55,7 +56,7 @@ pub fn base_image(images: &[Image]) -> (Choice, Option<&Image>) {
         .filter(|image| image.status == "active" && is_base(image))
         .filter_map(|image| Some((rank(image)?, image)))
         .collect();
-    fit.sort_by_key(|(rank, image)| (*rank, Reverse(image.created_at)));
+    sorting::by_key(&mut fit, |(rank, image)| (*rank, Reverse(image.created_at)));
     let Some(((_, chosen), others)) = fit.split_first() else {
         let names = images
             .iter()
@@ -181,7 +182,7 @@ pub fn flavor(
         });
         fit.extend(diskless);
     }
-    fit.sort_by_key(|named| {
+    sorting::by_key(&mut fit, |named| {
         let flavor = &named.flavor;
         (flavor.vcpus, flavor.ram_mb, flavor.disk_gb, &named.name)
     });
@@ -225,7 +226,9 @@ pub fn family(flavors: &[NamedFlavor], chosen: &Choice) -> Option<Choice> {
             && can_be_named(&named.name)
     };
     let mut alike: Vec<&NamedFlavor> = flavors.iter().filter(is_alike).collect();
-    alike.sort_by_key(|named| (named.flavor.vcpus, named.flavor.disk_gb, &named.name));
+    sorting::by_key(&mut alike, |named| {
+        (named.flavor.vcpus, named.flavor.disk_gb, &named.name)
+    });
     alike.dedup_by_key(|named| named.flavor.vcpus);
     (alike.len() > 1).then(|| Choice {
         key: "flavors",
@@ -280,7 +283,7 @@ pub fn network(networks: &[Network]) -> Choice {
     };
     let mut fit: Vec<&Network> = networks.iter().filter(usable).collect();
     // The order of the answer decides among equal ones.
-    fit.sort_by_key(|network| (network.external, network.shared));
+    sorting::by_key(&mut fit, |network| (network.external, network.shared));
     let named = |network: &Network| {
         let same = networks.iter().filter(|other| other.name == network.name);
         if same.count() == 1 && can_be_named(&network.name) {

@@ -4,6 +4,7 @@
 
 #![warn(missing_docs)]
 
+use scaling::sorting;
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -190,7 +191,7 @@ impl Comparison {
 pub fn charted(runs: &[Run]) -> Vec<usize> {
     let named = runs.iter().enumerate().filter(|(_, run)| run.is_named());
     let mut ranks: Vec<(usize, &Run)> = named.collect();
-    ranks.sort_by(|(_, one), (_, two)| {
+    sorting::by(&mut ranks, |(_, one), (_, two)| {
         let rank = |run: &Run| (!run.is_current, run.is_of_ehos() && !run.is_knee);
         let ranks = rank(one).cmp(&rank(two));
         ranks.then(one.cost().total_cmp(&two.cost()))
@@ -208,7 +209,9 @@ pub fn mark_frontier(runs: &mut [Run]) {
         .filter(|(_, run)| run.is_of_ehos() && run.wait().is_finite())
         .map(|(place, run)| (run.cost(), run.wait(), place))
         .collect();
-    points.sort_by(|one, two| one.0.total_cmp(&two.0).then(one.1.total_cmp(&two.1)));
+    sorting::by(&mut points, |one, two| {
+        one.0.total_cmp(&two.0).then(one.1.total_cmp(&two.1))
+    });
     let mut least = f64::INFINITY;
     points.retain(|(_, wait, _)| {
         let better = *wait < least;

@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 
 use scaling::observation::Resources;
+use scaling::sorting;
 use serde::Serialize;
 
 use crate::record::{NOT_STARTED, Record, Sum};
@@ -264,7 +265,7 @@ fn by(
             (name, 1, waits.unwrap_or_default())
         })
         .collect();
-    groups.sort_by(|(one, _, some), (two, _, others)| {
+    sorting::by(&mut groups, |(one, _, some), (two, _, others)| {
         others.len().cmp(&some.len()).then_with(|| one.cmp(two))
     });
     if groups.len() > MAX_GROUPS {
@@ -296,7 +297,9 @@ fn limits(record: &Record) -> Vec<LimitFigures> {
             job_hours: time.job_seconds as f64 / HOUR,
         })
         .collect();
-    limits.sort_by(|one, two| two.job_hours.total_cmp(&one.job_hours));
+    sorting::by(&mut limits, |one, two| {
+        two.job_hours.total_cmp(&one.job_hours)
+    });
     limits
 }
 

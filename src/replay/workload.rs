@@ -27,6 +27,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use scaling::observation::Resources;
+use scaling::sorting;
 use serde::Serialize;
 
 pub use ad::attribute_names;
@@ -286,7 +287,7 @@ impl Builder {
     /// The workload. Its second 0 is the first submission; `calendar`: seconds are of the Unix epoch.
     pub fn build(mut self, calendar: bool) -> Workload {
         // Stable: jobs of one second keep the order of the input.
-        self.jobs.sort_by_key(|(submitted, _)| *submitted);
+        sorting::by_key(&mut self.jobs, |(submitted, _)| *submitted);
         self.leave_out_distant(calendar);
         self.assume_run_times();
         self.note_requirements();
@@ -305,7 +306,7 @@ impl Builder {
             }
         });
         let mut classes: Vec<(JobClass, u32)> = self.classes.into_iter().collect();
-        classes.sort_by_key(|(_, number)| *number);
+        sorting::by_key(&mut classes, |(_, number)| *number);
         Workload {
             start: calendar
                 .then(|| Timestamp::from_second(first).ok())

@@ -12,6 +12,7 @@ use super::tick_report::{ActionResult, BrakeReport, NodeReport, StandbyReport, T
 use scaling::names::PhaseName;
 use scaling::plan::NodeDecision;
 use scaling::seconds::Seconds;
+use scaling::sorting;
 use scaling::source::SourceKind;
 use system::exit::Exit;
 
@@ -129,7 +130,7 @@ pub fn blocked(brake: &BrakeReport) -> &'static str {
 pub fn problems(tick: &TickReport, now: Timestamp) -> Vec<Problem> {
     let mut all: Vec<Problem> = clock(tick, now).into_iter().collect();
     all.extend(of_tick(tick));
-    all.sort_by_key(|problem| problem.level);
+    sorting::by_key(&mut all, |problem| problem.level);
     all
 }
 

@@ -10,6 +10,7 @@ use super::tick_report::{ActionResult, JobGroupReport, NodeReport, TickReport};
 use scaling::budget::Costs;
 use scaling::plan::NodeDecision;
 use scaling::seconds::Seconds;
+use scaling::sorting;
 use system::plain::line;
 
 /// More kept nodes than this are only counted, unless it is a dry run.
@@ -341,7 +342,7 @@ fn nodes(tick: &TickReport) -> String {
     }
     let total: usize = counts.values().sum();
     let mut counts: Vec<_> = counts.into_iter().collect();
-    counts.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+    sorting::by_key(&mut counts, |(_, count)| std::cmp::Reverse(*count));
     let phases = counts
         .iter()
         .map(|(phase, count)| format!("{count} {phase}"));

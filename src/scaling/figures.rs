@@ -12,6 +12,7 @@ use super::plan::NodeEntry;
 use super::policy::{CloudPolicy, Policy};
 use super::shared_text::SharedText;
 use super::state::{NodeType, State};
+use crate::sorting;
 
 /// The server of a node, as far as it is known.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -67,7 +68,9 @@ pub fn by_owner<'a>(all: impl IntoIterator<Item = (&'a String, &'a u64)>) -> BTr
     }
     let mut sums: Vec<(&str, u64)> = sums.into_iter().filter(|(_, cores)| *cores > 0).collect();
     // Stable: of equals the first by name.
-    sums.sort_by_key(|(owner, cores)| (*owner == OTHERS, std::cmp::Reverse(*cores)));
+    sorting::by_key(&mut sums, |(owner, cores)| {
+        (*owner == OTHERS, std::cmp::Reverse(*cores))
+    });
     let mut named = BTreeMap::new();
     for (number, (owner, cores)) in sums.into_iter().enumerate() {
         let owner = if number < OWNERS { owner } else { OTHERS };

@@ -44,6 +44,7 @@ pub mod sender;
 mod sentence;
 pub mod shared_text;
 pub mod signing;
+pub mod sorting;
 pub mod source;
 pub mod state;
 pub mod stranded;

@@ -15,6 +15,7 @@ use super::node::is_fresh_within;
 use super::observation::{NodeId, OwnedServer, StartdView};
 use super::sender::Sender;
 use super::state::{NodeState, Tombstone};
+use crate::sorting;
 
 /// Which startd runs on a node's server.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
@@ -88,7 +89,7 @@ impl<'a> Ads<'a> {
             return;
         }
         let mut all: Vec<&'a StartdView> = self.each().collect();
-        all.sort_by(|one, other| by_what_it_says(one, other));
+        sorting::by(&mut all, |one, other| by_what_it_says(one, other));
         let mut all = all.into_iter();
         self.first = all.next().unwrap_or(self.first);
         self.others = all.collect();

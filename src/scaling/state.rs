@@ -27,6 +27,7 @@ use super::plan::Action;
 use super::policy::{CloudPolicy, Policy};
 use super::totals::Totals;
 use super::zones::ZoneState;
+use crate::sorting;
 
 pub use age::{Age, Expiry};
 pub use node::{Claims, DeleteState, DrainState, Join, NodeState, Place, Silence};
@@ -510,7 +511,9 @@ impl State {
             .filter(|gone| gone.cloud == *cloud)
             .filter_map(|gone| Some((gone, gone.server_id.as_ref()?)))
             .collect();
-        departed.sort_unstable_by_key(|(gone, id)| (gone.searched, Reverse(gone.at), *id));
+        sorting::by_key(&mut departed, |(gone, id)| {
+            (gone.searched, Reverse(gone.at), *id)
+        });
         for (_, id) in &departed {
             if servers.len() >= MAX_SERVERS {
                 break;

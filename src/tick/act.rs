@@ -14,6 +14,7 @@ use scaling::action::{CloudAction, Done, Failure, FailureKind, PoolAction};
 use scaling::console::ConsoleExcerpt;
 use scaling::observation::{CloudName, NodeId};
 use scaling::plan::Action;
+use scaling::sorting;
 use scaling::state::Outcome;
 use system::deadline::Deadline;
 
@@ -88,7 +89,7 @@ pub fn act_and_listen(
         });
     }
     let mut results = results.into_inner().unwrap_or_else(PoisonError::into_inner);
-    results.sort_by_key(|(index, _)| *index);
+    sorting::by_key(&mut results, |(index, _)| *index);
     Acted {
         outcomes: results.into_iter().map(|(_, outcome)| outcome).collect(),
         consoles: consoles

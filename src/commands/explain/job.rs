@@ -13,6 +13,7 @@ use report::TickReport;
 use report::explain::{self, JobNode, LISTED_MAX, TickAnswer};
 use report::history::life::Life;
 use scaling::job_names::{JobId, JobQuery};
+use scaling::sorting;
 use simulation::World;
 use system::deadline::Deadline;
 
@@ -127,7 +128,7 @@ impl<'s> Inquiry<'s> {
             let hosts = self.queue.running(which, deadline)?;
             let mut hosts: Vec<(u64, String)> =
                 hosts.into_iter().map(|(host, jobs)| (jobs, host)).collect();
-            hosts.sort_by(|one, two| (two.0, &one.1).cmp(&(one.0, &two.1)));
+            sorting::by(&mut hosts, |one, two| (two.0, &one.1).cmp(&(one.0, &two.1)));
             answer.other_nodes = hosts.len().saturating_sub(LISTED_MAX);
             hosts.truncate(LISTED_MAX);
             let node = |(jobs, host): &(u64, String)| JobNode::of(host, *jobs, self.report);

@@ -14,6 +14,7 @@ use deploy::retire::report::UnknownCloud;
 use deploy::retire::{self, Found, Item, ItemKind, ItemResult};
 use openstack::auth::Session;
 use scaling::observation::CloudView;
+use scaling::sorting;
 use scaling::state::State;
 use system::deadline::Deadline;
 use system::environment::Environment;
@@ -229,7 +230,7 @@ impl Looked<'_> {
                 _ => item,
             });
             let mut both: Vec<Item> = objects.chain(left).collect();
-            both.sort_by_key(|item| item.kind);
+            sorting::by_key(&mut both, |item| item.kind);
             items.extend(both);
         }
         items

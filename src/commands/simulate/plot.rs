@@ -6,6 +6,7 @@ use system::plain::clean;
 
 use super::names;
 use super::table::{amount, seconds};
+use scaling::sorting;
 
 /// Rows of the plot.
 const ROWS: usize = 16;
@@ -199,7 +200,7 @@ pub(super) fn plot(
         .iter()
         .filter(|one| one.run.wait().is_finite())
         .collect();
-    runs.sort_by_key(|one| one.kind);
+    sorting::by_key(&mut runs, |one| one.kind);
     let has_prices = runs.iter().any(|one| one.run.figures.cost.is_some());
     let bound = match has_prices {
         true => workload.bound_cost,

@@ -21,6 +21,7 @@ use replay::site::Site;
 use replay::workload::Workload;
 use report::text::count;
 use scaling::policy::Policy;
+use scaling::sorting;
 use system::interrupt::Interrupt;
 use system::progress::Progress;
 
@@ -228,7 +229,7 @@ impl Runner<'_> {
         let finished = done.len();
         // Other rules come last, and all else stays in its order.
         let mut done: Vec<(usize, Run)> = done.into_iter().collect();
-        done.sort_by_key(|(_, run)| !run.is_of_ehos());
+        sorting::by_key(&mut done, |(_, run)| !run.is_of_ehos());
         let (numbers, mut runs): (Vec<usize>, Vec<Run>) = done.into_iter().unzip();
         mark_frontier(&mut runs);
         let lacks = |run: &Run| run.figures.series == Series::default();

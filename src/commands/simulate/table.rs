@@ -13,6 +13,7 @@ use super::plot::{Entry, Kind, Marks, entries, plot};
 use replay::comparison::{Comparison, WorkloadFigures};
 use replay::figures::{Figures, GroupWait, Wait};
 use replay::workload::Notes;
+use scaling::sorting;
 
 /// More runs than these are shown by their frontier only.
 const MAX_RUNS: usize = 20;
@@ -283,7 +284,9 @@ fn shown<'a>(all: &'a [Entry<'a>]) -> Vec<&'a Entry<'a>> {
     }
     let of = |is: fn(Kind) -> bool| all.iter().filter(move |one| is(one.kind));
     let mut frontier: Vec<_> = of(|kind| matches!(kind, Kind::Frontier | Kind::Knee)).collect();
-    frontier.sort_by(|one, two| one.run.cost().total_cmp(&two.run.cost()));
+    sorting::by(&mut frontier, |one, two| {
+        one.run.cost().total_cmp(&two.run.cost())
+    });
     // Of a long one the knee and points at equal distances.
     let step = frontier.len().div_ceil(MAX_FRONTIER).max(1);
     let last = frontier.len().saturating_sub(1);

@@ -9,6 +9,7 @@ use openstack::auth::Session;
 use openstack::owned_image::OwnedImage;
 use openstack::{Error, compute, image};
 use scaling::observation::METADATA_CLUSTER;
+use scaling::sorting;
 use system::deadline::Deadline;
 use system::threads::joined;
 
@@ -34,7 +35,9 @@ pub fn look(session: &Session, cluster: &str, deadline: Deadline) -> Result<Inve
             .into_iter()
             .filter_map(|image| OwnedImage::recognise(image, cluster, project.as_deref()))
             .collect();
-    images.sort_by_key(|image| std::cmp::Reverse(image.image().created_at));
+    sorting::by_key(&mut images, |image| {
+        std::cmp::Reverse(image.image().created_at)
+    });
     // After the images: a server that boots from one of them meanwhile is seen.
     let in_use = compute::images_in_use(session, deadline)?;
     session.tell(&in_use.unread);

@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use super::inventory::is_configured;
 use openstack::CloudSettings;
 use openstack::owned_image::OwnedImage;
+use scaling::sorting;
 
 /// An image that is not whole may be on its way for so long.
 const UNDER_WAY: Duration = Duration::from_secs(86_400);
@@ -60,7 +61,7 @@ pub fn decisions(
     now: Timestamp,
 ) -> Vec<PruneDecision> {
     let mut ages: Vec<&OwnedImage> = images.iter().filter(|image| image.is_whole()).collect();
-    ages.sort_by(|a, b| {
+    sorting::by(&mut ages, |a, b| {
         (b.image().created_at, &b.image().id).cmp(&(a.image().created_at, &a.image().id))
     });
     ages.truncate(keep);

@@ -28,6 +28,7 @@ use openstack::network::{self, Port};
 use openstack::{self, compute};
 use scaling::console::before_failure;
 use scaling::observation::{ServerRecord, ServerStatus};
+use scaling::sorting;
 use system::deadline::Deadline;
 use system::progress::Line;
 
@@ -187,7 +188,7 @@ impl<'r> Deploy<'r> {
     ) -> Result<(Vec<String>, Option<String>), openstack::Error> {
         let details = compute::server(self.session, &record.id, soon())?;
         let mut known = details.map(|details| details.addresses).unwrap_or_default();
-        known.sort_by_key(|address| (!address.floating, address.version));
+        sorting::by_key(&mut known, |address| (!address.floating, address.version));
         let mut addresses: Vec<String> = known.into_iter().map(|address| address.address).collect();
         let floating = match self.spec.external_network {
             Some(_) => floating_ip::find(self.session, &record.id)?,

@@ -15,6 +15,7 @@ use openstack::auth::Session;
 use openstack::{self, CloudSettings, compute};
 use scaling::observation::{METADATA_IMAGE, OwnedServer, Role, ServerRecord, ServerStatus};
 use scaling::signing::SigningKeys;
+use scaling::sorting;
 use system::deadline::Deadline;
 
 /// Metadata key: when its installation was whole.
@@ -187,7 +188,7 @@ pub(super) fn the_master(
         return Err(Failure::Ending(DeployFailure::Several(masters)));
     }
     // One that is going counts only while there is no other.
-    masters.sort_by_key(|record| record.deleting);
+    sorting::by_key(&mut masters, |record| record.deleting);
     Ok(masters.into_iter().next())
 }
 

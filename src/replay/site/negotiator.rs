@@ -9,6 +9,7 @@ use std::collections::BTreeSet;
 use super::{NodeNumber, Site};
 use crate::workload::Seconds;
 use scaling::observation::Resources;
+use scaling::sorting;
 
 /// The state of the negotiator.
 #[derive(Debug, Clone, Copy, Default)]
@@ -55,7 +56,7 @@ impl Site<'_> {
         }
         if owners.len() > 1 {
             let usage = |owner: usize| self.queue.usage(owner, self.now, &self.model);
-            owners.sort_by(|(one, _), (two, _)| {
+            sorting::by(&mut owners, |(one, _), (two, _)| {
                 usage(*one).total_cmp(&usage(*two)).then(one.cmp(two))
             });
         }

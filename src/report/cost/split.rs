@@ -1,5 +1,6 @@
 //! The split of a whole number by weights, without a remainder.
 
+use scaling::sorting;
 use std::cmp::Reverse;
 
 /// Splits `total` in proportion to `weights`. The parts are whole and their sum is `total`: what rounding down leaves goes, one
@@ -13,7 +14,7 @@ pub fn split(total: u128, weights: &[u128]) -> Vec<u128> {
     let mut rest = total - parts.iter().sum::<u128>();
     let mut order: Vec<usize> = (0..weights.len()).collect();
     let lost = |index: &usize| weights.get(*index).map_or(0, |weight| total * weight % sum);
-    order.sort_by_key(|index| Reverse(lost(index)));
+    sorting::by_key(&mut order, |index| Reverse(lost(index)));
     for index in order {
         if rest == 0 {
             break;

@@ -13,6 +13,7 @@ use super::period::Period;
 use super::share::{Amount, Apart, By, Shares, money};
 use crate::status::layout::{cut, labelled, width};
 use crate::text::count;
+use scaling::sorting;
 use system::plain::clean;
 
 /// The version of the JSON layout: raised when a field changes its meaning or is removed.
@@ -149,7 +150,7 @@ impl Summary {
         let mut rows: Vec<(&String, &Amount)> = total.rows.iter().collect();
         if by != By::Day {
             let key = |amount: &Amount| (amount.cost, amount.paid_core_ms, amount.used_core_ms);
-            rows.sort_by_key(|(_, amount)| Reverse(key(amount)));
+            sorting::by_key(&mut rows, |(_, amount)| Reverse(key(amount)));
         }
         let mut others = Amount::default();
         let rest = rows.split_off(rows.len().min(LINES_MAX));

@@ -20,6 +20,7 @@ use scaling::job_requirements::JobFault;
 use scaling::money::Money;
 use scaling::names::PhaseName;
 use scaling::observation::{Demand, Resources};
+use scaling::sorting;
 use scaling::source::SourceKind;
 use scaling::submitter::Submitters;
 
@@ -116,7 +117,9 @@ pub fn groups(
         }
         answers.push(answer(one, id, listed, report, since));
     }
-    answers.sort_by_key(|one| std::cmp::Reverse((one.jobs, one.waiting_seconds)));
+    sorting::by_key(&mut answers, |one| {
+        std::cmp::Reverse((one.jobs, one.waiting_seconds))
+    });
     let others = answers.len().saturating_sub(LISTED_MAX);
     answers.truncate(LISTED_MAX);
     (answers, others)
@@ -164,7 +167,7 @@ fn listed<'r>(demand: &Demand, report: &'r TickReport) -> Option<&'r JobGroupRep
         .iter()
         .map(|submitters| (submitters.0.len(), group_id(&key, submitters)))
         .collect();
-    ids.sort_by_key(|(submitters, _)| std::cmp::Reverse(*submitters));
+    sorting::by_key(&mut ids, |(submitters, _)| std::cmp::Reverse(*submitters));
     let find = |(_, id): &(usize, String)| report.groups.iter().find(|group| group.id == *id);
     ids.iter().find_map(find)
 }
@@ -223,7 +226,9 @@ pub fn starting(answers: &[JobGroupAnswer], report: &TickReport) -> Vec<Starting
         .iter()
         .filter(|node| node.phase.is_one_of(&phases))
         .collect();
-    nodes.sort_by_key(|node| std::cmp::Reverse(node.server.age_seconds));
+    sorting::by_key(&mut nodes, |node| {
+        std::cmp::Reverse(node.server.age_seconds)
+    });
     let boot_seconds = |node: &NodeReport| {
         let mut rows = report.totals.nodes.iter();
         let row = rows.find(|row| row.cloud == node.cloud && row.flavor == node.flavor)?;

@@ -16,6 +16,7 @@ use scaling::money::Money;
 use scaling::names::PhaseName;
 use scaling::observation::{CloudName, Resources};
 use scaling::plan::{NodeDecision, UnknownSource};
+use scaling::sorting;
 use scaling::source::SourceKind;
 
 /// The version of the JSON layout: raised when a field changes its meaning or is removed.
@@ -267,7 +268,9 @@ impl Record {
             counts.per_hour = Some(cost.per_hour);
         }
         let mut waiting: Vec<&JobGroupReport> = now.groups.iter().collect();
-        waiting.sort_by_key(|group| std::cmp::Reverse(group.waiting_seconds));
+        sorting::by_key(&mut waiting, |group| {
+            std::cmp::Reverse(group.waiting_seconds)
+        });
         Record {
             version: VERSION,
             at: now.at,

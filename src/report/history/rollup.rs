@@ -19,6 +19,7 @@ use super::read::{Day, UnreadDay, there};
 use super::sample::{Sample, time};
 use super::steps::{Row, SAMPLE_VALIDITY, Step};
 use super::{DAY, STEPS, write};
+use scaling::sorting;
 use system::own_file;
 
 /// The shorter steps, in milliseconds.
@@ -203,7 +204,7 @@ fn samples(folder: &Path, from: i64, to: i64, unread: &mut Vec<UnreadDay>) -> Ve
             unread.push(files.day.unread(&error));
         }
     }
-    samples.sort_by_key(|sample| sample.at);
+    sorting::by_key(&mut samples, |sample| sample.at);
     samples
 }
 
@@ -247,7 +248,7 @@ pub fn steps(folder: &Path, from: i64, length: i64, count: usize, now: i64) -> S
             row.fill(&samples, since, known);
         }
     }
-    unread.sort_by(|one, other| one.file.cmp(&other.file));
+    sorting::by(&mut unread, |one, other| one.file.cmp(&other.file));
     unread.dedup();
     Steps { row, unread }
 }

@@ -13,6 +13,7 @@ use memchr::{memchr, memmem, memrchr};
 use super::{Day, Record, UnreadDay, days};
 use crate::TickReport;
 use crate::tick_report::exists;
+use scaling::sorting;
 
 /// The keys of a record under which a node is named.
 const KEYS: [&str; 4] = ["node", "name", "server", "machine"];
@@ -233,7 +234,7 @@ fn suggestions(days: &mut Days, last: &TickReport, asked: &str) -> Vec<String> {
     };
     let mut alike: Vec<(f64, String)> = known.iter().filter_map(alike).collect();
     // Of those that are as much alike the shorter, which are ids, and then the newer.
-    alike.sort_by(|(a, one), (b, other)| {
+    sorting::by(&mut alike, |(a, one), (b, other)| {
         let by_length = || one.len().cmp(&other.len());
         b.total_cmp(a)
             .then_with(by_length)

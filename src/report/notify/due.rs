@@ -10,6 +10,7 @@ use serde_json::value::RawValue;
 use super::Settings;
 use crate::TickReport;
 use crate::problem::{NoticeKind, notices};
+use scaling::sorting;
 
 /// The state of a notice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -150,7 +151,7 @@ impl Memory {
                 })
             })
             .collect();
-        all.sort_by_key(|notice| notice.state);
+        sorting::by_key(&mut all, |notice| notice.state);
         all
     }
 

@@ -20,6 +20,7 @@ use scaling::figures::{BackoffFigures, UsageFigures};
 use scaling::names::PhaseName;
 use scaling::plan::NodeDecision;
 use scaling::seconds::Seconds;
+use scaling::sorting;
 use system::plain::clean;
 
 /// More nodes than this are only counted, unless --all.
@@ -164,7 +165,7 @@ impl Page {
                 *counts.entry(of(node)).or_default() += 1;
             }
             let mut counts: Vec<(String, u64)> = counts.into_iter().collect();
-            counts.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+            sorting::by_key(&mut counts, |(_, count)| std::cmp::Reverse(*count));
             counts
         };
         let policy = &snapshot.policy;
@@ -207,7 +208,9 @@ impl Page {
         }
         self.heading("waiting jobs");
         let mut groups: Vec<&JobGroupReport> = groups.iter().collect();
-        groups.sort_by_key(|group| std::cmp::Reverse(group.waiting_seconds));
+        sorting::by_key(&mut groups, |group| {
+            std::cmp::Reverse(group.waiting_seconds)
+        });
         let shown = if self.view.all { groups.len() } else { GROUPS };
         for group in groups.iter().take(shown) {
             let text = format!("{}: {}", request(group), waiting(group));
@@ -307,7 +310,7 @@ impl Page {
             return;
         }
         let mut nodes: Vec<&NodeReport> = nodes.iter().collect();
-        nodes.sort_by_key(|node| (rank(node), &node.name, &node.node));
+        sorting::by_key(&mut nodes, |node| (rank(node), &node.name, &node.node));
         let shown = if self.view.all { nodes.len() } else { NODES };
         let rest = nodes.len().saturating_sub(shown);
         nodes.truncate(shown);
@@ -425,7 +428,9 @@ fn tick(snapshot: &TickReport, now: Timestamp, view: &View) -> String {
     text += &format!("; took {}", took(snapshot.milliseconds));
     let mut sources: Vec<(&String, &u64)> = snapshot.source_milliseconds.iter().collect();
     sources.retain(|(_, took)| **took > 0);
-    sources.sort_by_key(|(name, took)| (std::cmp::Reverse(**took), *name));
+    sorting::by_key(&mut sources, |(name, took)| {
+        (std::cmp::Reverse(**took), *name)
+    });
     if !sources.is_empty() {
         let sources = sources
             .iter()

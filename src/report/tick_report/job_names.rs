@@ -14,6 +14,7 @@ use scaling::limits::Limit;
 use scaling::observation::{Demand, Observed, PoolView};
 use scaling::plan::Plan;
 use scaling::reason::Reason;
+use scaling::sorting;
 use scaling::source::SourceKind;
 use scaling::submitter::{Submitter, SubmitterLimits, Submitters};
 
@@ -67,7 +68,9 @@ impl GroupNames {
             jobs: *jobs,
         });
         let mut owners: Vec<OwnerJobs> = owners.collect();
-        owners.sort_by(|one, two| (two.jobs, &one.owner).cmp(&(one.jobs, &two.owner)));
+        sorting::by(&mut owners, |one, two| {
+            (two.jobs, &one.owner).cmp(&(one.jobs, &two.owner))
+        });
         let others = owners.len().saturating_sub(NAMED_MAX);
         owners.truncate(NAMED_MAX);
         (owners, others as u64)

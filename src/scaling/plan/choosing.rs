@@ -10,6 +10,7 @@ use crate::limits::{self, Limit};
 use crate::observation::Resources;
 use crate::packing::{WHOLE, dominant_share};
 use crate::policy::CloudPolicy;
+use crate::sorting;
 use crate::state::NodeType;
 use crate::submitter::Submitters;
 
@@ -277,7 +278,7 @@ impl<'a> Planner<'a> {
         let cloud = self.cloud_in_turn(&offers);
         let ordered = !self.policy.allocation.judges();
         // What is in order of preference comes in that order; the sort keeps it.
-        offers.sort_by_key(|offer| {
+        sorting::by_key(&mut offers, |offer| {
             let last_resort = offer.candidate.cloud.weight == 0;
             let of_another = cloud.is_some_and(|cloud| offer.candidate.cloud.name != cloud.name);
             (last_resort, of_another, offer.rank)

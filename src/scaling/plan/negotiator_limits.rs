@@ -9,6 +9,7 @@ use crate::capacity::Capacity;
 use crate::job_requirements::{JobFault, with_parents};
 use crate::observation::{Ceiling, Demand, MaxRunning, NegotiatorView, Observed};
 use crate::reason::Reason;
+use crate::sorting;
 use crate::state::NodeType;
 
 /// Waiting jobs, and how many of them the negotiator would start.
@@ -123,7 +124,7 @@ impl<'a> Planner<'a> {
                 (no_node, schedd, startable)
             })
             .collect();
-        all.sort_by(|(one_last, _, one), (other_last, _, other)| {
+        sorting::by(&mut all, |(one_last, _, one), (other_last, _, other)| {
             let last = one_last.cmp(other_last);
             last.then_with(|| order(one.demand, other.demand))
         });

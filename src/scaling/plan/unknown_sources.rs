@@ -6,6 +6,7 @@ use super::{UnknownSource, retiring};
 use crate::job_requirements::{JobFault, OwnerBound};
 use crate::observation::{CloudView, CollectorView, Observation, Observed};
 use crate::policy::{CloudPolicy, Policy};
+use crate::sorting;
 use crate::source::{Source, SourceKind};
 use crate::state::State;
 
@@ -27,7 +28,9 @@ fn beyond_shares(observation: &Observation) -> Vec<UnknownSource> {
         }
     }
     let mut jobs: Vec<_> = jobs.into_iter().collect();
-    jobs.sort_by_key(|(which, jobs)| (std::cmp::Reverse(*jobs), *which));
+    sorting::by_key(&mut jobs, |(which, jobs)| {
+        (std::cmp::Reverse(*jobs), *which)
+    });
     let told = jobs.into_iter().take(MAX_OWNERS_TOLD);
     told.map(|((owner, bound), jobs)| {
         let owner = owner.as_deref().unwrap_or("an unknown owner");
