@@ -224,7 +224,7 @@ impl JobQueue {
         if text.trim().is_empty() {
             return Ok(None);
         }
-        let ads: Result<Vec<Map<String, Value>>, _> = serde_json::from_str(&text);
+        let ads: Result<Vec<Map<String, Value>>, _> = serde_json::from_slice(text.as_bytes());
         let unreadable = |what: String| Error::Unparsable {
             tool: call.tool.to_owned(),
             about: call.about.to_owned(),

@@ -476,7 +476,7 @@ impl Ads {
         // A long value at the end leaves a comma behind.
         let text = self.text.trim_end().trim_end_matches('}').trim_end();
         let text = format!("{}\n}}", text.trim_end_matches(','));
-        let ad: Option<Map<String, Value>> = serde_json::from_str(&text).ok();
+        let ad: Option<Map<String, Value>> = serde_json::from_slice(text.as_bytes()).ok();
         self.full |= self.bytes > BYTES_MAX;
         match ad.and_then(|ad| ask.job(&ad)) {
             Some(job) if !self.full => {

@@ -263,7 +263,7 @@ struct Ad(Map<String, Value>);
 
 impl Ad {
     fn parse(text: &str) -> Option<Ad> {
-        let map: Map<String, Value> = serde_json::from_str(text).ok()?;
+        let map: Map<String, Value> = serde_json::from_slice(text.as_bytes()).ok()?;
         let lower = map
             .into_iter()
             .map(|(name, value)| (name.to_ascii_lowercase(), value));

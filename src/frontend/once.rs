@@ -15,10 +15,10 @@ use super::routes::Router;
 pub fn html(site: &Router) -> anyhow::Result<String> {
     let data = site.all().context("the history cannot be read")?;
     let data = std::str::from_utf8(&data.body).context("the last tick is not UTF-8")?;
-    single_file(page::HTML, page::CSS, page::JS, data)
+    charts_page(page::HTML, page::CSS, page::JS, data)
 }
 
-/// The page of another command, with the charts of this one: `css` and `js` follow the code of [`page::CHARTS_CSS`] and
+/// A page with charts, of this command or another: `css` and `js` follow the code of [`page::CHARTS_CSS`] and
 /// [`page::CHARTS_JS`], and `data` is JSON, the text of the element `data`.
 ///
 /// # Errors
@@ -93,7 +93,12 @@ mod tests {
         let text = serde_json::to_vec(&last).unwrap();
         std::fs::write(report::history::last_file(folder.path()), text).unwrap();
         let html = html(&Router::new(History::new(folder.path().to_owned()))).unwrap();
-        assert!(!page::JS.contains("</script") && !page::CSS.contains("</style"));
+        for script in [page::CHARTS_JS, page::JS] {
+            assert!(!script.contains("</script"));
+        }
+        for style in [page::CHARTS_CSS, page::CSS] {
+            assert!(!style.contains("</style"));
+        }
         assert!(!html.contains("alert(1)</script>"));
         assert_eq!(html.matches("<script").count(), 2);
         assert_eq!(html.matches("</script").count(), 2);

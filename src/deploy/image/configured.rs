@@ -59,7 +59,7 @@ fn entries(text: &str) -> Option<Vec<Entry>> {
             .strip_prefix("    image: ")?
             .split_once("  # ")?;
         entries.push(Entry {
-            cloud: serde_json::from_str(cloud).ok()?,
+            cloud: serde_json::from_slice(cloud.as_bytes()).ok()?,
             image: image.to_owned(),
             remark: remark.to_owned(),
         });
