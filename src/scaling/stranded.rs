@@ -17,7 +17,6 @@ use super::observation::{NodeId, Observation, Observed, RunningJobs, ScheddView}
 use super::policy::Policy;
 use super::sentence::{count, first_few};
 use super::state::State;
-use crate::sorting;
 
 /// A schedd loses the connection to a machine that is gone within this: after `TCP_KEEPALIVE_INTERVAL` (6 min) and five
 /// probes where nothing is on its way, else when the kernel gives up what is (`tcp_retries2`, 15.4 min). Source: HTCondor's
@@ -108,7 +107,7 @@ pub(super) fn stranded(
         let left = jiff::SignedDuration::from_secs(i64::try_from(left).ok()?);
         observation.at.checked_add(left).ok()
     });
-    sorting::by_key(&mut machines, |one| {
+    machines.sort_by_cached_key(|one| {
         let unknown_first = one.seconds_left.is_some();
         (
             unknown_first,

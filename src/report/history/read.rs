@@ -110,5 +110,5 @@ pub(super) fn there<T>(found: io::Result<T>) -> io::Result<Option<T>> {
 
 /// A line of which `what` is wanted.
 pub fn parse<'a, T: Deserialize<'a>>(line: &'a str) -> Option<T> {
-    serde_json::from_str(line).ok()
+    serde_json::from_slice(line.as_bytes()).ok()
 }
