@@ -1,5 +1,7 @@
 //! The findings for people and for programs.
 
+use std::io;
+
 use serde::Serialize;
 
 use super::fix::FixStep;
@@ -7,6 +9,7 @@ use super::{Area, Finding, Outcome};
 use report::TextOptions;
 use report::status::layout::{Style, paint};
 use system::exit::Exit;
+use system::json;
 use system::plain::line;
 
 /// The version of the JSON: raised when something in it changes its meaning or goes.
@@ -48,8 +51,8 @@ struct Row<'a> {
 ///
 /// # Errors
 /// None that a finding could cause.
-pub fn json(areas: &[Area], exit: Exit, fixes: Option<&[FixStep]>) -> serde_json::Result<String> {
-    serde_json::to_string_pretty(&Out {
+pub fn json(areas: &[Area], exit: Exit, fixes: Option<&[FixStep]>) -> io::Result<String> {
+    json::pretty(&Out {
         version: VERSION,
         exit: exit as u8,
         fixes,

@@ -54,8 +54,7 @@ pub fn run(
         (None, checked)
     };
     if !is_text {
-        let json = report::json(&checked.areas, checked.exit, steps.as_deref())?;
-        print(&(json + "\n"))?;
+        print(&report::json(&checked.areas, checked.exit, steps.as_deref())?)?;
     }
     Ok(checked.exit)
 }

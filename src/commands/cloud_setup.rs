@@ -15,6 +15,7 @@ use deploy::setup::{self, CloudResult, SetupRequest, StepResult};
 use openstack::CloudSettings;
 use system::environment::Environment;
 use system::exit::Exit;
+use system::json;
 use system::plain::line;
 
 /// The version of the JSON layout: raised when a field changes its meaning or is removed.
@@ -81,7 +82,7 @@ fn print(
     }
     let printed = match args.output {
         Output::Text => all.text(),
-        Output::Json => serde_json::to_string_pretty(&all)? + "\n",
+        Output::Json => json::pretty(&all)?,
     };
     out.write_all(printed.as_bytes())
         .context("the report cannot be printed")?;

@@ -4,13 +4,13 @@ use std::io::Write;
 
 use config::schema;
 use system::exit::Exit;
+use system::json;
 
 /// Prints the schema.
 ///
 /// # Errors
 /// When it cannot be printed.
 pub fn run(out: &mut dyn Write) -> anyhow::Result<Exit> {
-    let text = serde_json::to_string_pretty(&schema::schema())?;
-    writeln!(out, "{text}")?;
+    json::write_pretty(out, &schema::schema())?;
     Ok(Exit::Done)
 }

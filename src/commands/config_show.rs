@@ -10,6 +10,7 @@ use crate::cli::{ConfigShow, Output};
 use config::{self, Origin, Setting};
 use system::environment::Environment;
 use system::exit::Exit;
+use system::json;
 
 /// Prints what can be read of the configuration.
 ///
@@ -29,7 +30,7 @@ pub fn run(
         }
         Output::Json => {
             let all: Vec<Value> = settings.iter().map(json).collect();
-            let all = serde_json::to_string_pretty(&all)? + "\n";
+            let all = json::pretty(&all)?;
             out.write_all(all.as_bytes())?;
         }
     }

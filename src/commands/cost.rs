@@ -20,6 +20,7 @@ use simulation::{SimulatedJob, World};
 use system::deadline::Deadline;
 use system::environment::Environment;
 use system::exit::Exit;
+use system::json;
 
 /// A history of months is read in minutes.
 const HISTORY_LIMIT: Duration = Duration::from_secs(600);
@@ -89,7 +90,7 @@ pub fn run(args: &Cost, environment: &Environment, out: &mut dyn Write) -> anyho
     let text = match args.output {
         CostOutput::Table => summary.text(width(environment), &time_zone),
         CostOutput::Csv => summary.csv(),
-        CostOutput::Json => serde_json::to_string_pretty(&summary)? + "\n",
+        CostOutput::Json => json::pretty(&summary)?,
     };
     out.write_all(text.as_bytes())
         .context("the costs cannot be printed")?;

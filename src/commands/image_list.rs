@@ -14,6 +14,7 @@ use openstack::Error;
 use system::deadline::Deadline;
 use system::environment::Environment;
 use system::exit::Exit;
+use system::json;
 use system::plain::{clean, line};
 
 /// Lists the images of this pool to `out`.
@@ -145,5 +146,5 @@ fn json(
         })
         .collect();
     let whole = json!({"version": 2, "exit": exit as u8, "clouds": clouds});
-    Ok(serde_json::to_string_pretty(&whole)? + "\n")
+    Ok(json::pretty(&whole)?)
 }

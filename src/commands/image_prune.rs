@@ -19,6 +19,7 @@ use openstack::{Error, image};
 use system::deadline::Deadline;
 use system::environment::Environment;
 use system::exit::Exit;
+use system::json;
 use system::plain::line;
 use tick::state_directory;
 
@@ -233,5 +234,5 @@ fn json(
         })
         .collect();
     let whole = json!({"version": 2, "dry_run": dry_run, "exit": exit as u8, "clouds": clouds});
-    Ok(serde_json::to_string_pretty(&whole)? + "\n")
+    Ok(json::pretty(&whole)?)
 }

@@ -11,6 +11,7 @@ use config::{self, Config};
 use report::history;
 use scaling::state::State;
 use system::environment::Environment;
+use system::json;
 use system::lock::{Lock, try_lock};
 
 pub mod check;
@@ -83,7 +84,7 @@ fn print(
 ) -> anyhow::Result<()> {
     let printed = match output {
         Output::Text => text(),
-        Output::Json => serde_json::to_string_pretty(&json())? + "\n",
+        Output::Json => json::pretty(&json())?,
     };
     out.write_all(printed.as_bytes())
         .context("the result cannot be printed")

@@ -13,6 +13,7 @@ use scaling::failure_tracking::Resumed;
 use scaling::maintenance::PauseEntry;
 use system::environment::Environment;
 use system::exit::Exit;
+use system::json;
 use system::plain::line;
 
 /// The failures that were reset in one cloud.
@@ -79,15 +80,13 @@ pub fn run(args: &Resume, environment: &Environment, out: &mut dyn Write) -> any
     let printed = match args.output {
         Output::Text => text(&clouds, pause.as_ref(), &left) + &note_line(note),
         // In the order of its fields, as ever.
-        Output::Json => {
-            serde_json::to_string_pretty(&Out {
-                version: 1,
-                exit: Exit::Done as u8,
-                clouds: &clouds,
-                pause: pause.as_ref(),
-                note,
-            })? + "\n"
-        }
+        Output::Json => json::pretty(&Out {
+            version: 1,
+            exit: Exit::Done as u8,
+            clouds: &clouds,
+            pause: pause.as_ref(),
+            note,
+        })?,
     };
     out.write_all(printed.as_bytes())
         .context("the result cannot be printed")?;

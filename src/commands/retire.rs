@@ -27,6 +27,7 @@ use scaling::state::State;
 use system::ask;
 use system::environment::Environment;
 use system::exit::Exit;
+use system::json;
 use system::plain::line;
 use tick::state_directory;
 
@@ -86,7 +87,7 @@ pub fn run(args: &Retire, environment: &Environment, out: &mut dyn Write) -> any
     };
     match args.output {
         Output::Text => print(&report.end())?,
-        Output::Json => print(&(serde_json::to_string_pretty(&report)? + "\n"))?,
+        Output::Json => print(&json::pretty(&report)?)?,
     }
     Ok(report.exit())
 }

@@ -26,6 +26,7 @@ use runs::{Change, Peers, Runner, Runs};
 use site::Sizes;
 use system::environment::Environment;
 use system::exit::Exit;
+use system::json;
 
 /// The pool id of a configuration that has none.
 const CLUSTER: &str = "simulated";
@@ -83,7 +84,7 @@ pub fn run(
     comparison.interrupted = interrupted;
     let text = match args.output {
         SimulateOutput::Table => table::render(&comparison, table::View::new(environment)),
-        SimulateOutput::Json => serde_json::to_string_pretty(&comparison)? + "\n",
+        SimulateOutput::Json => json::pretty(&comparison)?,
         SimulateOutput::Html => page::render(&comparison, &command_line())?,
     };
     output::print(&text, args.output, out, Path::new("."))?;

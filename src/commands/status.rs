@@ -20,6 +20,7 @@ use report::status::layout::wrap;
 use report::status::{self, View, table};
 use system::environment::Environment;
 use system::exit::Exit;
+use system::json;
 
 /// Where nothing says how wide a line may be.
 const WIDTH: usize = 80;
@@ -58,7 +59,7 @@ fn printed(
 ) -> anyhow::Result<String> {
     Ok(match args.output {
         StatusOutput::Table => table(snapshot, now, &view(args, environment)),
-        StatusOutput::Json => serde_json::to_string_pretty(snapshot)? + "\n",
+        StatusOutput::Json => json::pretty(snapshot)?,
         StatusOutput::Influx => {
             let settings = MetricsSettings {
                 hostname: config::for_reader(&args.common.config, environment)?.hostname,

@@ -8,6 +8,7 @@ use serde::Serialize;
 use sha2::{Digest, Sha256};
 
 use super::request::Head;
+use system::json;
 use system::plain;
 
 /// JSON.
@@ -61,7 +62,7 @@ impl Answer {
     /// # Errors
     /// When it cannot be written as JSON.
     pub fn json(value: &impl Serialize) -> io::Result<Answer> {
-        Ok(Answer::ok(JSON, serde_json::to_vec(value)?))
+        Ok(Answer::ok(JSON, json::bytes(value)?))
     }
 
     fn not_kept(status: u16, content_type: &'static str, body: String) -> Answer {

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use super::answer::{Answer, JSON};
 use report::TickReport;
 use serde::Deserialize;
+use system::json;
 use system::own_file;
 
 /// Which file it was, and as of when.
@@ -78,7 +79,7 @@ impl LastTick {
         let Version { version } =
             serde_json::from_slice(&bytes).map_err(|error| damaged(path, &error))?;
         if version < snapshot.version {
-            bytes = serde_json::to_vec(&snapshot)?;
+            bytes = json::bytes(&snapshot)?;
         }
         let read = Arc::new(Last {
             mark,

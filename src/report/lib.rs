@@ -11,7 +11,7 @@ pub mod status;
 pub mod text;
 pub mod tick_report;
 
-use std::io::{self, BufWriter, Write};
+use std::io::{self, Write};
 use std::time::Duration;
 
 use serde::Serialize;
@@ -22,6 +22,7 @@ use scaling::source::SourceKind;
 use scaling::state::Outcome;
 use scaling::totals::Totals;
 use system::exit::Exit;
+use system::json;
 use tick::observe::Durations;
 
 pub use text::{TextOptions, text};
@@ -91,9 +92,6 @@ struct Tick<'a> {
     second_pass: Option<&'a TickReport>,
 }
 
-/// JSON is written in pieces of this size: with 10,000 nodes it has 8 MB.
-const PIECE: usize = 64 * 1024;
-
 /// Writes a tick as one JSON object: its first pass, with the second, if there was one, as `second_pass`.
 ///
 /// # Errors
@@ -103,8 +101,5 @@ pub fn write_json(
     first: &TickReport,
     second_pass: Option<&TickReport>,
 ) -> io::Result<()> {
-    let mut out = BufWriter::with_capacity(PIECE, out);
-    serde_json::to_writer_pretty(&mut out, &Tick { first, second_pass })?;
-    out.write_all(b"\n")?;
-    out.flush()
+    json::write_pretty(out, &Tick { first, second_pass })
 }

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::scenario::Scenario;
 use super::world::World;
+use system::json;
 use system::own_file;
 
 fn path(directory: &Path) -> PathBuf {
@@ -43,7 +44,7 @@ pub fn save(directory: &Path, world: &World) -> io::Result<()> {
     let mut file = tempfile::Builder::new()
         .prefix(tick::state_directory::new_file::WORLD)
         .tempfile_in(directory)?;
-    serde_json::to_writer(io::BufWriter::new(&mut file), world)?;
+    json::write(&mut file, world)?;
     file.persist(path(directory)).map_err(|error| error.error)?;
     Ok(())
 }

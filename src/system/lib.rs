@@ -11,6 +11,7 @@ pub mod environment;
 pub mod exit;
 pub mod http_client;
 pub mod interrupt;
+pub mod json;
 pub mod lock;
 pub mod logging;
 pub mod own_file;

@@ -3,7 +3,7 @@
 mod salvage;
 
 use std::fs;
-use std::io::{self, BufWriter, Write};
+use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
@@ -14,15 +14,13 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use scaling::state::{State, UnmanagedMachines};
+use system::json;
 use system::own_file;
 use system::rights;
 use system::rights::SYSTEM_DIRECTORY;
 
 /// The version of the state file that this program writes, and the newest that it reads.
 const VERSION: u32 = 2;
-
-/// The state is written in pieces of this size: with 10,000 nodes it has 4 MB.
-const PIECE: usize = 64 * 1024;
 
 /// Name of the state file.
 const FILE: &str = "state.json";
@@ -322,15 +320,16 @@ struct Version {
     version: serde_json::Value,
 }
 
-/// Reads a value by its text: the program has one reader of the state, and that one reads text.
-fn parsed<T: DeserializeOwned>(value: &serde_json::Value) -> serde_json::Result<T> {
-    serde_json::from_slice(&serde_json::to_vec(value)?)
+/// Reads a value as another type, by its text: the state is read and written as text, and the program has no other code
+/// for that.
+fn reread<T: DeserializeOwned>(value: &impl Serialize) -> io::Result<T> {
+    Ok(serde_json::from_slice(&json::bytes(value)?)?)
 }
 
 /// Reads a state file of any layout, as far as its entries parse.
-fn read_by_value(text: &[u8]) -> serde_json::Result<FileIn> {
+fn read_by_value(text: &[u8]) -> io::Result<FileIn> {
     let value = upgraded(serde_json::from_slice(text)?);
-    parsed(&value).or_else(|error| {
+    reread(&value).or_else(|error| {
         let fields = value.get("state").and_then(serde_json::Value::as_object);
         let salvaged = fields.and_then(salvage::salvage);
         salvaged
@@ -441,12 +440,7 @@ pub fn save(directory: &Path, state: &State) -> Result<(), Error> {
         version: VERSION,
         state,
     };
-    let mut buffered = BufWriter::with_capacity(PIECE, file.as_file_mut());
-    serde_json::to_writer(&mut buffered, &file_out)
-        .map_err(io::Error::from)
-        .and_then(|()| buffered.flush())
-        .map_err(failed("cannot be written to"))?;
-    drop(buffered);
+    json::write(file.as_file_mut(), &file_out).map_err(failed("cannot be written to"))?;
     file.as_file()
         .sync_all()
         .map_err(failed("cannot be synced"))?;

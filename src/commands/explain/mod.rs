@@ -26,6 +26,7 @@ use report::{TickReport, explain, status};
 use scaling::job_names::JobId;
 use system::environment::Environment;
 use system::exit::Exit;
+use system::json;
 use system::plain::clean;
 use text::Page;
 
@@ -175,7 +176,7 @@ fn finish(
         warn!("{problem}");
     }
     let printed = match args.output {
-        Output::Json => serde_json::to_string_pretty(&answer)? + "\n",
+        Output::Json => json::pretty(&answer)?,
         Output::Text => Page::new(args, environment).job(&answer),
     };
     out.write_all(printed.as_bytes())

@@ -21,6 +21,7 @@ use report::tick_report::ActionResult;
 use scaling::names::PhaseName;
 use system::environment::Environment;
 use system::exit::Exit;
+use system::json;
 use system::plain::clean;
 
 /// Searches the node of this name.
@@ -79,7 +80,7 @@ pub(super) fn write(
     out: &mut dyn Write,
 ) -> anyhow::Result<Exit> {
     let printed = match args.output {
-        Output::Json => serde_json::to_string_pretty(life)? + "\n",
+        Output::Json => json::pretty(life)?,
         Output::Text => Page::new(args, environment).life(life),
     };
     out.write_all(printed.as_bytes())

@@ -1,7 +1,7 @@
 //! Adds a tick to the history.
 
 use std::fs::{self, File, OpenOptions, Permissions};
-use std::io::{self, BufWriter, Read, Seek, SeekFrom, Write};
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
@@ -12,13 +12,11 @@ use rustix::fs::OFlags;
 
 use super::{DAY, Day, LAST, Previous, Record, STEPS, folder, read, rollup};
 use crate::TickReport;
+use system::json;
 use system::plain::{self, JsonWriter};
 
 /// What the name of the last tick's file begins with while it is written.
 const NEW: &str = "last.json.new-";
-
-/// The last tick is written in pieces of this size.
-const PIECE: usize = 64 * 1024;
 
 /// Adds a tick that is over: a line in the file of its day (UTC), the whole of it in `last.json`, and days that are older
 /// than `keep_days` go. With 0 days only `last.json` is written.
@@ -97,11 +95,8 @@ fn replace(folder: &Path, now: &TickReport) -> io::Result<()> {
         .prefix(NEW)
         .permissions(Permissions::from_mode(0o644))
         .tempfile_in(folder)?;
-    // 5 MB with 10,000 nodes. The buffer ends between two of serde_json's pieces, so that each part of it is text.
-    let mut writer = BufWriter::with_capacity(PIECE, JsonWriter(file.as_file()));
-    serde_json::to_writer(&mut writer, now)?;
-    writer.flush()?;
-    drop(writer);
+    // What is written at once ends between two of serde_json's pieces, so that each part of it is text.
+    json::write(&mut JsonWriter(file.as_file()), now)?;
     // It is not asked for by its umask, but set.
     file.as_file()
         .set_permissions(Permissions::from_mode(0o644))?;

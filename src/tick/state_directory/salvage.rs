@@ -4,7 +4,7 @@
 
 use serde_json::{Map, Value};
 
-use super::parsed;
+use super::reread;
 use scaling::state::State;
 
 /// The clock that all other entries are measured by. Without it they mean nothing.
@@ -19,9 +19,7 @@ const UNMANAGED: &str = "unmanaged";
 ///
 /// `None` when the tick clock itself does not parse.
 pub(super) fn salvage(fields: &Map<String, Value>) -> Option<(State, Vec<String>)> {
-    let Ok(Value::Object(mut whole)) = serde_json::to_value(State::default()) else {
-        return None;
-    };
+    let mut whole: Map<String, Value> = reread(&State::default()).ok()?;
     // Small, however large the state is: each entry is read with it.
     let base = whole.clone();
     let mut lost = Vec::new();
@@ -45,7 +43,7 @@ pub(super) fn salvage(fields: &Map<String, Value>) -> Option<(State, Vec<String>
     if !fields.contains_key(UNMANAGED) || lost.iter().any(|name| name == UNMANAGED) {
         whole.remove(UNMANAGED);
     }
-    let state = parsed(&Value::Object(whole)).ok()?;
+    let state = reread(&Value::Object(whole)).ok()?;
     Some((state, lost))
 }
 
@@ -54,7 +52,7 @@ fn readable(base: &Map<String, Value>, field: &str, value: &Value) -> (Option<Va
     let parses = |value: &Value| {
         let mut alone = base.clone();
         alone.insert(field.to_owned(), value.clone());
-        parsed::<State>(&Value::Object(alone)).is_ok()
+        reread::<State>(&Value::Object(alone)).is_ok()
     };
     if parses(value) {
         return (Some(value.clone()), Vec::new());
