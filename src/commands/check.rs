@@ -54,7 +54,11 @@ pub fn run(
         (None, checked)
     };
     if !is_text {
-        print(&report::json(&checked.areas, checked.exit, steps.as_deref())?)?;
+        print(&report::json(
+            &checked.areas,
+            checked.exit,
+            steps.as_deref(),
+        )?)?;
     }
     Ok(checked.exit)
 }
