@@ -60,7 +60,7 @@ impl Image {
 impl<'de> Deserialize<'de> for Image {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Image, D::Error> {
         let raw = Box::<RawValue>::deserialize(from)?;
-        let mut from = serde_json::Deserializer::from_str(raw.get());
+        let mut from = serde_json::Deserializer::from_slice(raw.get().as_bytes());
         // The error's place in the text goes with it.
         let image = Image::deserialize(&mut from).map_err(serde::de::Error::custom);
         let mut image: Image = image?;
