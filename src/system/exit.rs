@@ -1,6 +1,7 @@
 //! The one table of exit codes.
 
-use std::process::ExitCode;
+use std::panic;
+use std::process::{self, ExitCode};
 
 /// How a command ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,6 +43,19 @@ impl Exit {
             Exit::Configuration => "configuration",
         }
     }
+}
+
+/// The exit code of a panic, as that of any program in Rust that unwinds.
+pub const PANIC: i32 = 101;
+
+/// From now on a panic ends the process with its message and [`PANIC`]. Without unwinding it would be aborted, and a core
+/// dump would have its secrets.
+pub fn at_panic() {
+    let tell = panic::take_hook();
+    panic::set_hook(Box::new(move |panic| {
+        tell(panic);
+        process::exit(PANIC);
+    }));
 }
 
 impl From<Exit> for ExitCode {

@@ -53,20 +53,21 @@ pub fn keep(directory: &Path) {
     let path = directory.join(FILE);
     let tell = panic::take_hook();
     panic::set_hook(Box::new(move |panic| {
-        tell(panic);
         if let Some(cloud) = ASKED.with_borrow(Clone::clone) {
             error!("{}", message(&cloud));
             if let Err(error) = add(&path, cloud, Timestamp::now()) {
                 error!("{}: cannot be written: {error}", path.display());
             }
         }
+        // It may end the process.
+        tell(panic);
     }));
 }
 
 fn message(cloud: &str) -> String {
     format!(
-        "cloud {cloud}: internal error of ehos in a request to it; report this with the lines before; the next ticks ask \
-         this cloud again after {} minutes",
+        "cloud {cloud}: internal error of ehos in a request to it; report this with the lines that follow; the next \
+         ticks ask this cloud again after {} minutes",
         LEFT_OUT.as_mins()
     )
 }

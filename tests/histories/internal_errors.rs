@@ -9,6 +9,7 @@ use scaling::observation::{CloudView, Observed, ServerRecord};
 use scaling::state::State;
 use simulation::backends;
 use system::deadline::Deadline;
+use system::exit;
 use tempfile::TempDir;
 use tick::backends::Backends;
 use tick::cloud::{Cloud, LeftoverQuery};
@@ -63,6 +64,7 @@ fn site() -> Site {
 /// The state directory after this test has panicked in another process; there, `work` panics.
 fn after_panic(test: &str, work: impl FnOnce()) -> TempDir {
     if let Some(directory) = std::env::var_os(DIRECTORY) {
+        exit::at_panic();
         keep(&PathBuf::from(directory));
         work();
     }
@@ -77,7 +79,11 @@ fn after_panic(test: &str, work: impl FnOnce()) -> TempDir {
         .output()
         .unwrap();
     let said = String::from_utf8_lossy(&process.stderr);
-    assert!(!process.status.success(), "{said}");
+    assert_eq!(process.status.code(), Some(exit::PANIC), "{said}");
+    assert!(
+        !String::from_utf8_lossy(&process.stdout).contains("FAILED"),
+        "ended at once"
+    );
     assert!(said.contains("an answer that nobody foresaw"), "{said}");
     directory
 }
