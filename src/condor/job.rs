@@ -15,6 +15,7 @@ use super::queue::{JobFilter, Schedd, Selection};
 use scaling::job_names::{JobId, JobQuery};
 use scaling::observation::{Demand, JobCounts};
 use system::deadline::Deadline;
+use system::json;
 
 /// An ad with more text is not read.
 const AD_MAX: usize = 4 << 20;
@@ -224,7 +225,7 @@ impl JobQueue {
         if text.trim().is_empty() {
             return Ok(None);
         }
-        let ads: Result<Vec<Map<String, Value>>, _> = serde_json::from_slice(text.as_bytes());
+        let ads: Result<Vec<Map<String, Value>>, _> = json::read(&text);
         let unreadable = |what: String| Error::Unparsable {
             tool: call.tool.to_owned(),
             about: call.about.to_owned(),

@@ -18,6 +18,7 @@ use super::machine_ad::MachineAd;
 use scaling::job_requirements::MatchResult;
 use scaling::observation::Resources;
 use scaling::state::NodeType;
+use system::json;
 use system::own_file;
 
 const VERSION: u32 = 1;
@@ -349,7 +350,7 @@ struct Entries<'a> {
 impl Entries<'_> {
     fn read(self) -> Stored {
         fn one<T: DeserializeOwned>(entry: &RawValue) -> Option<T> {
-            serde_json::from_slice(entry.get().as_bytes()).ok()
+            json::read(entry.get()).ok()
         }
         fn each<T: DeserializeOwned>(entries: BTreeMap<String, &RawValue>) -> BTreeMap<String, T> {
             let read = |(name, entry)| Some((name, one(entry)?));
@@ -383,7 +384,7 @@ fn write(path: &Path, stored: &Stored) -> io::Result<()> {
 /// What tests/fuzz reads.
 #[cfg(fuzzing)]
 pub(super) fn read_anything(text: &str) {
-    let _ = serde_json::from_slice::<Entries>(text.as_bytes()).map(Entries::read);
+    let _ = json::read::<Entries>(text).map(Entries::read);
 }
 
 #[cfg(test)]

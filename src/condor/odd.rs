@@ -23,6 +23,7 @@ use super::job_ad::digest;
 use scaling::sorting;
 use system::child::Bounds;
 use system::deadline::Deadline;
+use system::json;
 
 /// Jobs that are read of one owner in one tick, and the bytes of their ads.
 const JOBS_MAX: u64 = 2000;
@@ -476,7 +477,7 @@ impl Ads {
         // A long value at the end leaves a comma behind.
         let text = self.text.trim_end().trim_end_matches('}').trim_end();
         let text = format!("{}\n}}", text.trim_end_matches(','));
-        let ad: Option<Map<String, Value>> = serde_json::from_slice(text.as_bytes()).ok();
+        let ad: Option<Map<String, Value>> = json::read(&text).ok();
         self.full |= self.bytes > BYTES_MAX;
         match ad.and_then(|ad| ask.job(&ad)) {
             Some(job) if !self.full => {

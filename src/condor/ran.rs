@@ -20,6 +20,7 @@ use super::command::{Call, Tools};
 use super::error::Error;
 use super::queue::Schedd;
 use system::deadline::Deadline;
+use system::json;
 
 /// What is read of an ad.
 const ATTRIBUTES: &str = "ClusterId,ProcId,Owner,User,AcctGroup,AccountingGroup,JobStatus,JobUniverse,QDate,\
@@ -263,7 +264,7 @@ struct Ad(Map<String, Value>);
 
 impl Ad {
     fn parse(text: &str) -> Option<Ad> {
-        let map: Map<String, Value> = serde_json::from_slice(text.as_bytes()).ok()?;
+        let map: Map<String, Value> = json::read(text).ok()?;
         let lower = map
             .into_iter()
             .map(|(name, value)| (name.to_ascii_lowercase(), value));

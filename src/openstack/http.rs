@@ -25,6 +25,7 @@ use super::{items, message};
 use crate::{AuthMethod, CloudSettings};
 use system::deadline::Deadline;
 use system::http_client::Agents;
+use system::json;
 use system::rights;
 
 /// No answer that ehos asks for is larger: a page of 1000 servers is about 2 MB. An answer in gzip is measured after it was
@@ -118,7 +119,7 @@ impl Answer {
 
     /// The body as what it should be.
     pub fn json<'a, T: Deserialize<'a>>(&'a self) -> Result<T, Error> {
-        items::read(&self.body).map_err(|error| self.unparsable(self.why(&self.body, &error)))
+        json::read(&self.body).map_err(|error| self.unparsable(self.why(&self.body, &error)))
     }
 
     /// The value of the field `name` of the body.
@@ -126,7 +127,7 @@ impl Answer {
         let fields: BTreeMap<String, &RawValue> = self.json()?;
         let value = fields.get(name).map(|value| value.get());
         let value = value.ok_or_else(|| self.unparsable(format!("it has no {name}")))?;
-        items::read(value)
+        json::read(value)
             .map_err(|error| self.unparsable(format!("{name}: {}", self.why(value, &error))))
     }
 

@@ -14,6 +14,7 @@ use super::{ambiguous, looks_like_id, not_found};
 use scaling::observation::Unread;
 use system::deadline::Deadline;
 use system::http_client::percent_encoded;
+use system::json;
 
 /// An image.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -66,7 +67,7 @@ impl<'de> Deserialize<'de> for Image {
         let mut image: Image = image?;
         let properties = items::fields(raw.get()).into_iter();
         image.properties = properties
-            .filter_map(|(key, value)| Some((key, items::read(value.get()).ok()?)))
+            .filter_map(|(key, value)| Some((key, json::read(value.get()).ok()?)))
             .collect();
         Ok(image)
     }
@@ -105,7 +106,7 @@ fn listed(session: &Session, filter: &str, deadline: Deadline) -> Result<Vec<Ima
             return Ok(images);
         };
         let id = items::fields(last.get()).get("id").copied();
-        let id = id.and_then(|id| items::read::<String>(id.get()).ok());
+        let id = id.and_then(|id| json::read::<String>(id.get()).ok());
         let Some(marker) = id.or_else(|| marker(&next)) else {
             return Err(answer.unparsable("the link to the next page has no marker"));
         };

@@ -11,6 +11,7 @@ use serde_json::value::RawValue;
 
 use super::message;
 use scaling::observation::Unread;
+use system::json;
 
 /// A list of which each item was read alone.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -72,16 +73,11 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
     }
 }
 
-/// Reads JSON as bytes, as all other parts do: a reader of strings is another copy of all that reads (0.16 MB).
-pub fn read<'a, T: Deserialize<'a>>(json: &'a str) -> serde_json::Result<T> {
-    serde_json::from_slice(json.as_bytes())
-}
-
 /// Reads `items`, which are of the kind `what`.
 pub fn each<'a, T: Deserialize<'a>>(what: &str, items: &[&'a RawValue]) -> Items<T> {
     let mut all = Items::default();
     for (position, item) in items.iter().enumerate() {
-        match read(item.get()) {
+        match json::read(item.get()) {
             Ok(read) => all.read.push(read),
             Err(error) => all
                 .unread
@@ -128,19 +124,19 @@ pub fn unread(what: &str, position: usize, item: &RawValue, why: String) -> Unre
 
 /// The fields of an object; none of what is no object.
 pub fn fields(text: &str) -> BTreeMap<String, &RawValue> {
-    read(text).unwrap_or_default()
+    json::read(text).unwrap_or_default()
 }
 
 /// The field `name` of an object.
 #[cfg(fuzzing)]
 pub fn field<'a, T: Deserialize<'a>>(body: &'a [u8], name: &str) -> serde_json::Result<T> {
     let fields: BTreeMap<String, &RawValue> = serde_json::from_slice(body)?;
-    read(fields.get(name).map_or("", |value| value.get()))
+    json::read(fields.get(name).map_or("", |value| value.get()))
 }
 
 /// A string that is not empty.
 fn plain(value: &RawValue) -> Option<String> {
-    let text: Option<String> = read(value.get()).ok();
+    let text: Option<String> = json::read(value.get()).ok();
     text.filter(|text| !text.is_empty())
 }
 
@@ -176,7 +172,7 @@ fn path(text: &str, at: usize) -> String {
         let in_object = fields(whole)
             .into_iter()
             .find_map(|(name, value)| Some((name, value, start(value)?)));
-        let items: Vec<&RawValue> = read(whole).unwrap_or_default();
+        let items: Vec<&RawValue> = json::read(whole).unwrap_or_default();
         let in_list = items
             .into_iter()
             .enumerate()
@@ -195,13 +191,13 @@ pub fn lenient<'de, D: Deserializer<'de>, T: DeserializeOwned + Default>(
     from: D,
 ) -> Result<T, D::Error> {
     let raw = <&RawValue>::deserialize(from)?;
-    Ok(read(raw.get()).unwrap_or_default())
+    Ok(json::read(raw.get()).unwrap_or_default())
 }
 
 /// Of a field that is an object, the entries that are text or numbers, as text.
 pub fn texts<'de, D: Deserializer<'de>>(from: D) -> Result<BTreeMap<String, String>, D::Error> {
     let raw = <&RawValue>::deserialize(from)?;
-    let text = |value: &RawValue| match read(value.get()) {
+    let text = |value: &RawValue| match json::read(value.get()) {
         Ok(serde_json::Value::String(text)) => Some(text),
         Ok(serde_json::Value::Number(number)) => Some(number.to_string()),
         _ => None,
@@ -217,9 +213,11 @@ pub fn readable<'de, D: Deserializer<'de>, T: DeserializeOwned>(
     from: D,
 ) -> Result<Vec<T>, D::Error> {
     let raw = <&RawValue>::deserialize(from)?;
-    let items: Vec<&RawValue> = read(raw.get()).unwrap_or_default();
+    let items: Vec<&RawValue> = json::read(raw.get()).unwrap_or_default();
     let items = items.into_iter();
-    Ok(items.filter_map(|item| read(item.get()).ok()).collect())
+    Ok(items
+        .filter_map(|item| json::read(item.get()).ok())
+        .collect())
 }
 
 #[cfg(test)]

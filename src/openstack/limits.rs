@@ -14,6 +14,7 @@ use super::server_group::{self, ServerGroup};
 use scaling::observation::{Quota, SecondaryQuota, Unread, Usage};
 use system::deadline::Deadline;
 use system::http_client::percent_encoded;
+use system::json;
 
 /// The first version of Nova's API.
 const FIRST: &str = "2.1";
@@ -56,7 +57,7 @@ fn absolute<T: DeserializeOwned>(
 ) -> Result<T, Error> {
     let limits: Limits<'_> = answer.field("limits")?;
     let text = limits.absolute.get();
-    items::read(text).map_err(|error| Error::Unreadable {
+    json::read(text).map_err(|error| Error::Unreadable {
         cloud: session.settings().name.clone(),
         unread: Unread {
             item: format!("quota of {whose}"),

@@ -20,6 +20,7 @@ use super::compute::{self, NamedFlavor};
 use super::items;
 use super::{ServerAttachments, locked};
 use crate::CloudSettings;
+use system::json;
 use system::own_file;
 
 /// Nova never changes the size of a flavor, and an id never means another object. Within this time a new right or a new
@@ -274,14 +275,14 @@ fn read(path: &Path) -> Result<Option<Stored>, String> {
         server_group: entry(&fields, "server_group"),
         images: images
             .into_iter()
-            .filter_map(|(id, at)| Some((id, items::read(at.get()).ok()?)))
+            .filter_map(|(id, at)| Some((id, json::read(at.get()).ok()?)))
             .take(MAX_IMAGES)
             .collect(),
     }))
 }
 
 fn entry<'a, T: Deserialize<'a>>(fields: &BTreeMap<String, &'a RawValue>, name: &str) -> Option<T> {
-    items::read(fields.get(name)?.get()).ok()
+    json::read(fields.get(name)?.get()).ok()
 }
 
 fn write(path: &Path, stored: &Stored) -> io::Result<()> {

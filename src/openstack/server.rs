@@ -22,6 +22,7 @@ use scaling::observation::{
     ServerRecord, ServerStatus, Unread,
 };
 use system::deadline::Deadline;
+use system::json;
 
 /// Nova's word for a server of which it knows nothing, above all where its cell is down.
 const UNKNOWN: &str = "UNKNOWN";
@@ -109,10 +110,10 @@ struct Metadata {
 
 impl Metadata {
     fn of(raw: &RawValue) -> Result<Metadata, serde_json::Error> {
-        let entries: BTreeMap<String, &RawValue> = items::read(raw.get())?;
+        let entries: BTreeMap<String, &RawValue> = json::read(raw.get())?;
         let mut metadata = Metadata::default();
         for (key, value) in entries {
-            match items::read(value.get()) {
+            match json::read(value.get()) {
                 Ok(text) => drop(metadata.read.insert(key, text)),
                 Err(_) => drop(metadata.odd.insert(key)),
             }
@@ -135,7 +136,7 @@ pub(super) enum Entry {
 
 /// Reads one server, the one at `position` of a list. `now` is Nova's clock.
 pub(super) fn entry(raw: &RawValue, position: usize, now: Timestamp) -> Entry {
-    let usual: Option<Object<Usual>> = items::read(raw.get()).ok();
+    let usual: Option<Object<Usual>> = json::read(raw.get()).ok();
     match usual.and_then(|Object(usual)| usual.record(now)) {
         Some(record) => Entry::Read {
             record: Box::new(record),
@@ -151,7 +152,7 @@ fn entry_by_fields(raw: &RawValue, position: usize, now: Timestamp) -> Entry {
     let fields = items::fields(text);
     let is_null = |key: &str| fields.get(key).is_some_and(|value| value.get() == "null");
     let status = fields.get("status");
-    let status: Option<String> = status.and_then(|status| items::read(status.get()).ok());
+    let status: Option<String> = status.and_then(|status| json::read(status.get()).ok());
     if !fields.contains_key("metadata") && status.as_deref() == Some(UNKNOWN) {
         return Entry::CellDown;
     }
@@ -164,7 +165,7 @@ fn entry_by_fields(raw: &RawValue, position: usize, now: Timestamp) -> Entry {
         let item = items::unread("server", position, raw, why);
         Entry::Unread(Box::new(UnreadServer { item, metadata }))
     };
-    let server: Server = match items::read(text) {
+    let server: Server = match json::read(text) {
         Ok(server) => server,
         Err(error) => return unread(items::why(text, &error)),
     };
@@ -210,7 +211,7 @@ fn decorative<'a, T: Deserialize<'a>>(
     note: &mut impl FnMut(String),
 ) -> Option<T> {
     let raw = fields.get(key)?;
-    match items::read::<Option<T>>(raw.get()) {
+    match json::read::<Option<T>>(raw.get()) {
         // Nova gives no name that is null.
         Ok(None) if key == "name" => note("name: null".to_owned()),
         Ok(value) => return value,
@@ -267,7 +268,7 @@ fn each_server(
 
 /// Reads a page in one go; `None` if anything in it is odd.
 fn usual_page(body: &str, now: Timestamp) -> Option<(Vec<ServerRecord>, Vec<Link>)> {
-    let page: UsualPage = items::read(body).ok()?;
+    let page: UsualPage = json::read(body).ok()?;
     let records = page
         .servers
         .into_iter()
@@ -355,7 +356,7 @@ fn booted(raw: &RawValue) -> Result<Option<(Option<String>, Option<String>)>, St
     let fields = items::fields(raw.get());
     let text = |key: &str| -> Option<String> {
         let raw = fields.get(key)?;
-        items::read(raw.get()).ok()
+        json::read(raw.get()).ok()
     };
     let Some(image) = fields.get("image") else {
         return match text("status").as_deref() {
@@ -367,7 +368,7 @@ fn booted(raw: &RawValue) -> Result<Option<(Option<String>, Option<String>)>, St
     if image.get() == "\"\"" {
         return Ok(Some((text("id"), None)));
     }
-    match items::read::<Reference>(image.get()) {
+    match json::read::<Reference>(image.get()) {
         Ok(image) => Ok(Some((text("id"), Some(image.id)))),
         Err(error) => Err(format!("image: {}", items::why(image.get(), &error))),
     }
@@ -522,7 +523,7 @@ fn status_word(word: &str) -> Option<String> {
 #[cfg(fuzzing)]
 pub fn read_anything(body: &[u8]) -> Servers {
     let text = String::from_utf8_lossy(body);
-    let Ok(page) = items::read::<ServersPage<'_>>(&text) else {
+    let Ok(page) = json::read::<ServersPage<'_>>(&text) else {
         return Servers::default();
     };
     let mut all = Servers::default();

@@ -1,11 +1,20 @@
-//! JSON, written in one way: the code that writes a type is in the program once for each of the two forms.
+//! JSON, read and written in one way: the code that reads a type is in the program once, and that which writes it once for
+//! each of the two forms.
 
 use std::io::{self, BufWriter, Write};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// JSON is written in pieces of this size: that of a tick with 10,000 nodes has 8 MB.
 const PIECE: usize = 64 * 1024;
+
+/// Reads a value from text, as `serde_json::from_slice` does from bytes: `from_str` would be another reader.
+///
+/// # Errors
+/// It is no JSON, or not of this type.
+pub fn read<'a, T: Deserialize<'a>>(text: &'a str) -> serde_json::Result<T> {
+    serde_json::from_slice(text.as_bytes())
+}
 
 /// Writes a value on one line, without a line break at its end.
 ///
@@ -57,6 +66,8 @@ mod tests {
         let value = serde_json::json!({"name": "ü\n", "list": [1, null, {"a": {}}], "none": []});
         let one_line = serde_json::to_vec(&value).unwrap();
         assert_eq!(bytes(&value).unwrap(), one_line);
+        let text = String::from_utf8(one_line).unwrap();
+        assert_eq!(read::<serde_json::Value>(&text).unwrap(), value);
         let lines = serde_json::to_string_pretty(&value).unwrap();
         assert_eq!(pretty(&value).unwrap(), lines + "\n");
         let large = vec!["x".repeat(PIECE); 3];

@@ -8,6 +8,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use config::drop_in;
+use system::json;
 use system::rights;
 
 /// The name of the file.
@@ -59,7 +60,7 @@ fn entries(text: &str) -> Option<Vec<Entry>> {
             .strip_prefix("    image: ")?
             .split_once("  # ")?;
         entries.push(Entry {
-            cloud: serde_json::from_slice(cloud.as_bytes()).ok()?,
+            cloud: json::read(cloud).ok()?,
             image: image.to_owned(),
             remark: remark.to_owned(),
         });

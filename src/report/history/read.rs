@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{DAY, LAST};
 use crate::TickReport;
+use system::json;
 use system::own_file;
 
 /// The last tick that is on disk; none before the first one.
@@ -110,5 +111,5 @@ pub(super) fn there<T>(found: io::Result<T>) -> io::Result<Option<T>> {
 
 /// A line of which `what` is wanted.
 pub fn parse<'a, T: Deserialize<'a>>(line: &'a str) -> Option<T> {
-    serde_json::from_slice(line.as_bytes()).ok()
+    json::read(line).ok()
 }

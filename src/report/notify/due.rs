@@ -11,6 +11,7 @@ use super::Settings;
 use crate::TickReport;
 use crate::problem::{NoticeKind, notices};
 use scaling::sorting;
+use system::json;
 
 /// The state of a notice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -72,9 +73,7 @@ pub struct Memory {
 /// Reads entry by entry: the problem of a damaged entry is sent again, the others are not.
 fn each<'de, D: Deserializer<'de>>(from: D) -> Result<BTreeMap<String, Known>, D::Error> {
     let entries = BTreeMap::<String, Box<RawValue>>::deserialize(from)?;
-    let known = |(key, entry): (String, Box<RawValue>)| {
-        Some((key, serde_json::from_slice(entry.get().as_bytes()).ok()?))
-    };
+    let known = |(key, entry): (String, Box<RawValue>)| Some((key, json::read(entry.get()).ok()?));
     Ok(entries.into_iter().filter_map(known).collect())
 }
 
