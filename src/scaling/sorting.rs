@@ -22,7 +22,7 @@ pub fn by_key<T, K: Ord>(items: &mut [T], mut key: impl FnMut(&T) -> K) {
     by(items, |one, other| key(one).cmp(&key(other)));
 }
 
-/// The places of so many items, in their order.
+/// The places of this number of items, in their order.
 fn positions(items: usize, order: &mut dyn FnMut(usize, usize) -> Ordering) -> Vec<usize> {
     let mut positions: Vec<usize> = (0..items).collect();
     positions.sort_by(|one, other| order(*one, *other));

@@ -88,7 +88,7 @@ fn after_panic(test: &str, work: impl FnOnce()) -> TempDir {
     directory
 }
 
-/// Whether the clouds `bad` and `good` are asked so many minutes after now.
+/// Whether the clouds `bad` and `good` are asked at this number of minutes after now.
 fn asked(directory: &TempDir, after: i64) -> [bool; 2] {
     let site = site();
     let at = Timestamp::now() + SignedDuration::from_mins(after);
