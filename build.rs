@@ -20,7 +20,7 @@ fn main() {
     if is_release && variable("CARGO_CFG_TARGET_OS").as_deref() == Some("linux") {
         println!("cargo:rerun-if-changed={TABLES}");
         let top = variable("CARGO_MANIFEST_DIR").unwrap_or_default();
-        println!("cargo:rustc-link-arg-bins=-Wl,-T,{top}/{TABLES}");
+        println!("cargo:rustc-link-arg-bins=-T{top}/{TABLES}");
     }
     let revision = variable("EHOS_REVISION").or_else(|| is_release.then(revision).flatten());
     let Some(revision) = revision else {

@@ -54,8 +54,11 @@ pub fn keep(directory: &Path) {
     let tell = panic::take_hook();
     panic::set_hook(Box::new(move |panic| {
         if let Some(cloud) = ASKED.with_borrow(Clone::clone) {
-            error!("{}", message(&cloud));
-            if let Err(error) = add(&path, cloud, Timestamp::now()) {
+            let message = message(&cloud);
+            // Before anything is told: a message may be what panicked.
+            let added = add(&path, cloud, Timestamp::now());
+            error!("{message}");
+            if let Err(error) = added {
                 error!("{}: cannot be written: {error}", path.display());
             }
         }
