@@ -29,7 +29,7 @@ pub fn write(out: &mut dyn Write, value: &impl Serialize) -> io::Result<()> {
 /// Writes a value for people, in lines.
 ///
 /// # Errors
-/// As [`write`].
+/// As [`write()`].
 pub fn write_pretty(out: &mut dyn Write, value: &impl Serialize) -> io::Result<()> {
     let mut out = BufWriter::with_capacity(PIECE, out);
     serde_json::to_writer_pretty(&mut out, value)?;
