@@ -11,11 +11,10 @@ use std::time::Duration;
 use rustix::process::Signal;
 
 use super::error::Error;
+use ads::lines::{LINE_MAX, Line, Lines};
 use system::child::{self, Bounds, described};
 use system::deadline::Deadline;
 
-/// A longer line is no answer of a tool of HTCondor.
-const LINE_MAX: usize = 1024 * 1024;
 /// What an error tells of it.
 const STDERR_TOLD: usize = 600;
 
@@ -133,6 +132,19 @@ impl Tools {
         mut answer: A,
         mut line: impl FnMut(&mut A, &str) -> Result<(), String>,
     ) -> Result<A, Error> {
+        let read = &mut |text: &str| line(&mut answer, text);
+        self.read(call, harmless, deadline, read)?;
+        Ok(answer)
+    }
+
+    /// The same, with one copy of its code for all answers.
+    fn read(
+        &self,
+        call: &Call,
+        harmless: Option<&str>,
+        deadline: Deadline,
+        line: Line<'_>,
+    ) -> Result<(), Error> {
         if deadline.passed() {
             return Err(Error::NoTime {
                 tool: call.tool.to_owned(),
@@ -156,7 +168,7 @@ impl Tools {
             |text| {
                 // A tool that fails may print its usage: why it failed tells more than that this is no answer.
                 if wrong.is_none() {
-                    wrong = lines.push(text, &mut |text| line(&mut answer, text)).err();
+                    wrong = lines.push(text, line).err();
                 }
             },
         )
@@ -194,11 +206,10 @@ impl Tools {
             log::debug!("{} for {}: {stderr}", call.tool, call.about);
         }
         match wrong {
-            None => lines.end(&mut |text| line(&mut answer, text)),
+            None => lines.end(line),
             Some(what) => Err(what),
         }
-        .map_err(|what| unparsable(call, what))?;
-        Ok(answer)
+        .map_err(|what| unparsable(call, what))
     }
 
     /// Runs one tool and returns its short answer as it is.
@@ -239,70 +250,6 @@ impl Tools {
         } else {
             Error::NotStarted { tool, source }
         }
-    }
-}
-
-/// The end of a line that was too long and was cut; no tool prints it.
-const CUT: &str = "\t#cut";
-
-/// Whether the line was longer than [`LINE_MAX`]: its end is missing.
-pub(super) fn is_cut(line: &str) -> bool {
-    line.ends_with(CUT)
-}
-
-/// Cuts pieces into lines. A line that is longer than [`LINE_MAX`] is given cut off, and the others whole.
-#[derive(Default)]
-struct Lines {
-    rest: Vec<u8>,
-    /// The line that is being read is too long.
-    cut: bool,
-}
-
-impl Lines {
-    fn push(
-        &mut self,
-        mut piece: &[u8],
-        line: &mut impl FnMut(&str) -> Result<(), String>,
-    ) -> Result<(), String> {
-        while let Some(end) = memchr::memchr(b'\n', piece) {
-            let (head, tail) = piece.split_at(end);
-            piece = tail.get(1..).unwrap_or_default();
-            if self.rest.is_empty() && head.len() <= LINE_MAX {
-                // Nearly every line is text, which is checked faster than it is mended.
-                match str::from_utf8(head) {
-                    Ok(text) => line(text)?,
-                    Err(_) => line(&String::from_utf8_lossy(head))?,
-                }
-            } else {
-                self.keep(head);
-                self.give(line)?;
-            }
-        }
-        self.keep(piece);
-        Ok(())
-    }
-
-    fn keep(&mut self, piece: &[u8]) {
-        let room = LINE_MAX.saturating_sub(self.rest.len());
-        self.cut |= piece.len() > room;
-        let piece = piece.get(..room.min(piece.len())).unwrap_or_default();
-        self.rest.extend_from_slice(piece);
-    }
-
-    fn give(&mut self, line: &mut impl FnMut(&str) -> Result<(), String>) -> Result<(), String> {
-        let mut text = String::from_utf8_lossy(&self.rest).into_owned();
-        self.rest.clear();
-        if std::mem::take(&mut self.cut) {
-            text.push_str(CUT);
-        }
-        line(&text)
-    }
-
-    fn end(mut self, line: &mut impl FnMut(&str) -> Result<(), String>) -> Result<(), String> {
-        if self.rest.is_empty() {
-            return Ok(());
-        }
-        self.give(line)
     }
 }
 
@@ -393,6 +340,7 @@ mod tests {
 
     use super::super::fake::FakeTools;
     use super::*;
+    use ads::lines::{CUT, is_cut};
 
     const LONG: Duration = Duration::from_secs(60);
 

@@ -13,9 +13,9 @@
 
 use std::time::Duration;
 
-use super::answer::quoted;
 use super::command::{Call, Tools};
 use super::error::Error;
+use ads::answer::quoted;
 use scaling::action::{Done, Failure, FailureKind, StartdIdentity};
 use system::deadline::Deadline;
 

@@ -4,9 +4,9 @@
 
 use std::time::Duration;
 
-use super::answer::{amount, excerpt, integer, short_string, string, values};
 use super::command::{Call, Tools};
 use super::error::Error;
+use ads::answer::{amount, excerpt, integer, short_string, string, values};
 use scaling::observation::{CentralManagers, NegotiatorAd};
 use scaling::sender::Sender;
 use system::deadline::Deadline;

@@ -4,10 +4,10 @@ use std::time::SystemTime;
 
 use jiff::SignedDuration;
 
-use super::answer::{amount, excerpt, integer, short_string, string, values};
 use super::command::{Call, Tools};
 use super::error::Error;
 use super::slots;
+use ads::answer::{amount, excerpt, integer, short_string, string, values};
 use system::deadline::Deadline;
 
 /// Whether the collector lets us do something.

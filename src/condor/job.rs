@@ -8,10 +8,10 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 
-use super::answer::{quoted, values};
 use super::command::{Call, Tools};
 use super::error::Error;
 use super::queue::{JobFilter, Schedd, Selection};
+use ads::answer::{quoted, values};
 use scaling::job_names::{JobId, JobQuery};
 use scaling::observation::{Demand, JobCounts};
 use system::deadline::Deadline;
@@ -272,7 +272,7 @@ impl JobQueue {
         which: &Which,
         deadline: Deadline,
     ) -> Result<BTreeMap<String, u64>, Error> {
-        let host = super::column::text("RemoteHost", TEXT_MAX);
+        let host = ads::column::text("RemoteHost", TEXT_MAX);
         let constraint = format!(
             "member(unparse(JobStatus), {{\"2\", \"6\", \"7\"}}) && {} && {}",
             super::plain::literals(["RemoteHost"].into_iter()),
@@ -355,7 +355,7 @@ mod tests {
             constraint.starts_with("unparse(Owner) =?= \"\\\"a"),
             "{constraint}"
         );
-        let names = crate::expression::references(&constraint);
+        let names = ads::expression::references(&constraint);
         assert_eq!(names, ["Owner"], "{constraint}");
     }
 

@@ -1,25 +1,16 @@
 //! HTCondor, through its own command line tools.
 
-mod answer;
-mod column;
 mod command;
 mod control;
 mod daemon_off;
 mod error;
 pub mod event_log;
-mod expression;
 #[cfg(test)]
 mod fake;
-mod folded;
 mod high_availability;
 pub mod history;
 pub mod inspect;
 pub mod job;
-mod job_ad;
-#[cfg(fuzzing)]
-pub mod machine_ad;
-#[cfg(not(fuzzing))]
-mod machine_ad;
 mod match_memory;
 mod matches;
 mod negotiator;
@@ -32,9 +23,6 @@ mod queue;
 pub mod ran;
 mod schedds;
 mod settings;
-#[cfg(fuzzing)]
-pub mod slots;
-#[cfg(not(fuzzing))]
 mod slots;
 pub mod token;
 
@@ -57,10 +45,10 @@ use system::deadline::Deadline;
 use system::threads::joined;
 use tick::pool::{JobsThere, Pool, TrackedMachines};
 
+use ads::folded::Ads;
+use ads::job_ad::JobAd;
 pub use command::Tools;
 pub use error::Error;
-use folded::Ads;
-use job_ad::JobAd;
 use match_memory::MatchCache;
 pub use match_memory::MatchFile;
 pub use matches::StartdAttributes;
@@ -600,13 +588,13 @@ mod tests {
         grouped(&fake);
         fake.replay(
             "condor_q",
-            &column::text("RemoteHost", 1024),
+            &ads::column::text("RemoteHost", 1024),
             "q-running.txt",
         );
         fake.replay("condor_q", "any", "q-jobs.txt");
         fake.replay(
             "condor_q",
-            &column::expression("filesystemdomain", 16384),
+            &ads::column::expression("filesystemdomain", 16384),
             "q-jobs-names.txt",
         );
         fake
@@ -953,7 +941,7 @@ mod tests {
         let silent = watch(&["n1", "Gone.Example", "never"]);
         fake.answer(
             "condor_q",
-            &column::text("RemoteHost", 1024),
+            &ads::column::text("RemoteHost", 1024),
             // The recorded clock of the schedd is 1795353048.
             "out|slot1_1@gone.example\t2400\t1795352448\t1795350000\t3.0\n\
              out|slot1_2@gone.example\t900\t1795352948\t1795350000\t3.1\n\
@@ -975,7 +963,7 @@ mod tests {
         );
         fake.answer(
             "condor_q",
-            &column::text("RemoteHost", 1024),
+            &ads::column::text("RemoteHost", 1024),
             "err|Failed\nexit=1\n",
         );
         let view = pool(&fake).observe(&silent, Deadline::within(LIMIT));
@@ -986,7 +974,7 @@ mod tests {
     fn a_schedd_says_whether_a_job_runs_on_a_machine_and_no_answer_is_none() {
         let fake = recorded();
         let ask = |answer: &str| {
-            fake.answer("condor_q", &column::text("RemoteHost", 1024), answer);
+            fake.answer("condor_q", &ads::column::text("RemoteHost", 1024), answer);
             let answer = pool(&fake).has_job_on("gone", Deadline::within(LIMIT));
             answer.map_err(|failure| failure.kind)
         };
@@ -1016,7 +1004,7 @@ mod tests {
         ] {
             let fake = recorded();
             let line = format!("out|{odd}\nout|slot1@gone\t2400\tundefined\t1\t4.0\nexit=0\n");
-            fake.answer("condor_q", &column::text("RemoteHost", 1024), &line);
+            fake.answer("condor_q", &ads::column::text("RemoteHost", 1024), &line);
             let silent = watch(&["gone", "other"]);
             let view = pool(&fake).observe(&silent, Deadline::within(LIMIT));
             let running_on = &local(&view).unwrap().running_on;
@@ -1030,7 +1018,7 @@ mod tests {
         let lease_left = |columns: &str| {
             let fake = recorded();
             let line = format!("out|slot1@gone\t{columns}\t3.0\nout|\nexit=0\n");
-            fake.answer("condor_q", &column::text("RemoteHost", 1024), &line);
+            fake.answer("condor_q", &ads::column::text("RemoteHost", 1024), &line);
             let view = pool(&fake).observe(&watch(&["gone"]), Deadline::within(LIMIT));
             let jobs = local(&view).unwrap().running_on["gone"].clone();
             let seconds = |time: Option<Duration>| time.map(|time| time.as_secs());

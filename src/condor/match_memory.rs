@@ -13,8 +13,8 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::job_ad::{COLUMNS_MAX, Columns};
-use super::machine_ad::MachineAd;
+use ads::job_ad::{COLUMNS_MAX, Columns};
+use ads::machine_ad::MachineAd;
 use scaling::job_requirements::MatchResult;
 use scaling::observation::Resources;
 use scaling::state::NodeType;

@@ -23,10 +23,10 @@ use std::time::Duration;
 use summary::Summary;
 
 use super::command::{Call, Tools};
-use super::expression::clauses;
-use super::job_ad::{JobAd, Unread, built_in};
-use super::machine_ad::{LongAds, MachineAd};
 use super::match_memory::MatchCache;
+use ads::expression::clauses;
+use ads::job_ad::{JobAd, Unread, built_in};
+use ads::machine_ad::{LongAds, MachineAd};
 use scaling::job_requirements::{
     JobGroupKey, MatchResult, MatchTarget, Matches, RequirementsDigest,
 };
@@ -169,7 +169,7 @@ impl Matching<'_> {
         if examples.is_empty() {
             return;
         }
-        let is = |(_, name): &(&NodeType, &str)| format!("Name == {}", super::answer::quoted(name));
+        let is = |(_, name): &(&NodeType, &str)| format!("Name == {}", ads::answer::quoted(name));
         let constraint: Vec<String> = examples.iter().map(is).collect();
         let constraint = constraint.join(" || ");
         let args = ["-long", "-constraint", &constraint];
@@ -180,7 +180,7 @@ impl Matching<'_> {
         match found {
             Ok(found) => {
                 for (node_type, name) in examples {
-                    let quoted = super::answer::quoted(name);
+                    let quoted = ads::answer::quoted(name);
                     let ad = found.ads.iter().find(|ad| ad.get("name") == Some(&quoted));
                     if let Some(ad) = ad.and_then(MachineAd::learnt) {
                         memory.learn(node_type, ad);
@@ -496,7 +496,7 @@ fn refusal(
     let failing = || clauses.iter().zip(counts).filter(|(_, count)| fails(count));
     let open = |clause: &str| !node.learnt && node.ad.lacks(question.ad, clause);
     let told = |clause: &str| {
-        let clause = super::job_ad::with_own_numbers(clause);
+        let clause = ads::job_ad::with_own_numbers(clause);
         Some(clause.chars().take(CLAUSE_TOLD).collect())
     };
     Observed::Known(match failing().find(|(clause, _)| !open(clause)) {
@@ -534,11 +534,11 @@ mod tests {
 
     use jiff::Timestamp;
 
-    use super::super::expression::Names;
     use super::super::fake::FakeTools;
-    use super::super::job_ad::JobColumns;
     use super::super::match_memory::MatchFile;
     use super::*;
+    use ads::expression::Names;
+    use ads::job_ad::JobColumns;
     use scaling::capacity::Capacity;
     use scaling::job_requirements::MatchAnswer;
 

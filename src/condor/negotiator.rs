@@ -10,10 +10,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::answer::{excerpt, string, values};
 use super::command::Tools;
 use super::error::Error;
-use super::queue::concurrency_limits;
+use ads::answer::{excerpt, string, values};
+use ads::concurrency_limits::concurrency_limits;
 use scaling::job_requirements::with_parents;
 use scaling::observation::{Ceiling, Demand, NegotiatorView};
 use scaling::sorting;

@@ -13,13 +13,15 @@ use std::time::Duration;
 
 use serde_json::{Map, Value};
 
-use super::answer::{amount, quoted, values};
-use super::column::{self, LONG};
-use super::command::{Call, Tools, is_cut};
+use super::command::{Call, Tools};
 use super::error::Error;
-use super::expression::{Names, STEPS_MAX, Scope, is_plain, references, steps};
-use super::folded::{AD_MAX, Folded, PARALLEL};
-use super::job_ad::digest;
+use ads::answer::{amount, quoted, values};
+use ads::column::{self, LONG};
+use ads::expression::{Names, STEPS_MAX, Scope, is_plain, references, steps};
+use ads::folded::{AD_MAX, Folded, PARALLEL};
+use ads::job_ad::digest;
+use ads::lines::is_cut;
+use ads::odd_job::{OddJob, OddJobs};
 use scaling::sorting;
 use system::child::Bounds;
 use system::deadline::Deadline;
@@ -43,26 +45,6 @@ const READING: Bounds = Bounds {
     cpu: Some(Duration::from_secs(20)),
     memory: Some(2 << 30),
 };
-
-/// One such job: all of its attributes that matter, by name in small letters, as they are written.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct OddJob {
-    pub cluster: u64,
-    pub proc: u64,
-    pub owner: Option<String>,
-    pub attributes: BTreeMap<String, String>,
-}
-
-/// What is known of these jobs.
-#[derive(Debug, Default)]
-pub(super) struct OddJobs {
-    /// Those that were read, with their values.
-    pub valued: Vec<(OddJob, String)>,
-    /// Those whose expressions take too long, and the names of these in [`super::match_memory::MatchCache`].
-    pub slow: Vec<(OddJob, String)>,
-    /// How many more each owner has.
-    pub unread: BTreeMap<Option<String>, u64>,
-}
 
 /// How to ask for them.
 pub(super) struct Ask<'a> {
@@ -205,7 +187,7 @@ impl Ask<'_> {
             .map(|(name, value)| (name.to_ascii_lowercase(), written(value)))
             .collect();
         let number = |name: &str| ad.get(name).and_then(|text| amount(text));
-        let owner = ad.get("owner").and_then(|text| super::answer::string(text));
+        let owner = ad.get("owner").and_then(|text| ads::answer::string(text));
         let mut job = OddJob {
             cluster: number("clusterid")?,
             proc: number("procid")?,

@@ -10,7 +10,7 @@
 
 use std::collections::BTreeSet;
 
-use super::answer::quoted;
+use ads::answer::quoted;
 
 /// Attributes whose texts are known not to refer to much. Source: HTCondor manual, JOB_DEFAULT_REQUESTMEMORY and
 /// JOB_DEFAULT_REQUESTDISK; as 23.9.6 writes them.
@@ -112,7 +112,7 @@ mod tests {
             let end = rest[at..].find(')').unwrap();
             rest.replace_range(at..=at + end, "0");
         }
-        let names = super::super::expression::references(&rest);
+        let names = ads::expression::references(&rest);
         assert_eq!(names, Vec::<String>::new(), "{rest}");
     }
 }

@@ -41,13 +41,14 @@ use totals::Totals;
 
 use jiff::Timestamp;
 
-use super::answer::{amount, quoted, values};
 use super::command::{Call, Tools};
 use super::error::Error;
-use super::folded::{Ads, Folded};
-use super::job_ad::Columns;
-use super::odd::{self, OddJobs};
+use super::odd;
 use super::plain;
+use ads::answer::{amount, quoted, values};
+use ads::folded::{Ads, Folded};
+use ads::job_ad::Columns;
+use ads::odd_job::OddJobs;
 use scaling::first_seen::ClusterMarks;
 use scaling::idle_time::Clocks;
 use scaling::job_requirements::OwnerBound;
@@ -518,25 +519,6 @@ fn lacks(folded: &Folded, idle: u64) -> bool {
     folded.torn > 0 || missing.saturating_mul(100) > idle
 }
 
-/// `ConcurrencyLimits`: names with how much of each a job takes (`a`, `b:2`, `c.d:0.5`), with commas between them.
-pub(super) fn concurrency_limits(text: &str) -> BTreeMap<String, f64> {
-    let limit = |part: &str| {
-        let part = part.trim();
-        let (name, weight) = match part.split_once(':') {
-            // A weight that is no number, or none above zero, is 1.
-            Some((name, weight)) => (name.trim(), weight.trim().parse().unwrap_or(1.0)),
-            None => (part, 1.0),
-        };
-        let weight = if weight > 0.0 && f64::is_finite(weight) {
-            weight
-        } else {
-            1.0
-        };
-        (!name.is_empty()).then(|| (name.to_ascii_lowercase(), weight))
-    };
-    text.split([',', ' ']).filter_map(limit).take(100).collect()
-}
-
 /// What tests/fuzz reads: the demand in `text`, whatever it is.
 #[cfg(fuzzing)]
 pub fn read_anything(text: &str) -> Vec<Demand> {
@@ -547,8 +529,8 @@ pub fn read_anything(text: &str) -> Vec<Demand> {
         if let Ok(totals) = Totals::read(line) {
             now = totals.now();
         }
-        crate::expression::references(line);
-        let _ = super::expression::renamed(line, |_| Some("x"));
+        ads::expression::references(line);
+        let _ = ads::expression::renamed(line, |_| Some("x"));
     }
     super::schedds::read_anything(text);
     super::negotiator::read_anything(text);

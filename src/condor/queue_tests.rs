@@ -1,6 +1,6 @@
 use super::super::fake::FakeTools;
-use super::super::job_ad::Unread;
 use super::*;
+use ads::job_ad::Unread;
 use scaling::job_requirements::JobFault;
 use scaling::observation::JobCounts;
 
@@ -317,18 +317,6 @@ fn a_job_that_cannot_be_read_where_it_runs_may_run_anywhere() {
             "{hosts:?}"
         );
     }
-}
-
-#[test]
-fn limits_are_names_with_weights() {
-    let read = |text| concurrency_limits(text).into_iter().collect::<Vec<_>>();
-    let expected = [
-        ("a".to_owned(), 2.0),
-        ("b.c".to_owned(), 1.0),
-        ("d".to_owned(), 0.5),
-    ];
-    assert_eq!(read("A:2, b.C,d:0.5"), expected);
-    assert_eq!(read("a:x, a:-1, a:nan, :3, "), [("a".to_owned(), 1.0)]);
 }
 
 #[test]

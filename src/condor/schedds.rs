@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::fs;
 
-use super::answer::{amount, string, values};
 use super::command::Tools;
 use super::error::Error;
+use ads::answer::{amount, string, values};
 use scaling::observation::MaxRunning;
 use system::deadline::Deadline;
 

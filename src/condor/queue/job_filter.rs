@@ -1,11 +1,11 @@
 //! Which jobs count, and what they are grouped by.
 
 use super::GROUP_BY;
-use crate::answer::quoted;
-use crate::expression::references;
-use crate::folded::PARALLEL;
-use crate::job_ad::Columns;
 use crate::plain;
+use ads::answer::quoted;
+use ads::expression::references;
+use ads::folded::PARALLEL;
+use ads::job_ad::Columns;
 
 /// Which jobs count.
 #[derive(Debug, Clone)]

@@ -8,10 +8,11 @@ use system::deadline::Deadline;
 use tick::pool::{JobThere, JobsThere};
 
 use super::{CONSTRAINT_MAX, HOST_MAX, Schedd};
-use crate::answer::{amount, integer, quoted, values};
 use crate::command::{Call, Tools};
 use crate::error::Error;
-use crate::{column, plain};
+use crate::plain;
+use ads::answer::{amount, integer, quoted, values};
+use ads::column;
 
 /// More jobs of one schedd are counted, and not listed.
 const JOBS_MAX: usize = 1000;

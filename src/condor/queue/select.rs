@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use super::{JobFilter, Question, Schedd};
 use crate::command::Tools;
 use crate::error::Error;
-use crate::job_ad::Columns;
+use ads::job_ad::Columns;
 use scaling::idle_time::Clocks;
 use scaling::observation::{Demand, JobCounts};
 use system::deadline::Deadline;

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use scaling::observation::JobCounts;
 
-use crate::answer::{amount, excerpt, integer, values};
+use ads::answer::{amount, excerpt, integer, values};
 
 /// The answer of `condor_q -totals`.
 #[derive(Debug)]

@@ -6,10 +6,10 @@ use scaling::observation::ForgedAd;
 use scaling::sender::Sender;
 use system::deadline::Deadline;
 
-use super::{Asked, Clock, MAX_CYCLE, MAX_FORGED, query, since};
-use crate::answer::{amount, excerpt, integer, short_string, string, values};
+use super::{Asked, Clock, MAX_CYCLE, MAX_FORGED, query};
 use crate::command::Tools;
 use crate::error::Error;
+use ads::answer::{amount, excerpt, integer, short_string, since, string, values};
 
 /// The collector's own ad.
 #[derive(Debug)]

@@ -5,14 +5,15 @@
 
 use std::collections::BTreeMap;
 
-use scaling::job_names::{JobId, MachineJobs, RunningJob};
+use scaling::job_names::{MachineJobs, RunningJob};
 use system::deadline::Deadline;
 
-use super::startds::OfStartd;
-use super::{Asked, Startds, query};
-use crate::answer::{readable_text, short_string, values};
+use super::{Asked, query};
 use crate::command::Tools;
 use crate::error::Error;
+use ads::answer::{readable_text, short_string, values};
+use ads::running_job::named;
+use ads::startds::{OfStartd, Startds};
 
 /// Dynamic and static slots. A partitionable slot runs no job.
 const CLAIMED: &str =
@@ -20,10 +21,6 @@ const CLAIMED: &str =
 
 /// More machines are not listed.
 const MACHINES_MAX: usize = 10_000;
-/// Longest name of an owner.
-const OWNER_MAX: usize = 256;
-/// Longest name of a schedd.
-const SCHEDD_MAX: usize = 256;
 
 /// The jobs that the slots list; `None` if a node has jobs and does not list them. With `several` schedds, a job has the name
 /// of its schedd.
@@ -93,26 +90,6 @@ fn read(line: &str, several: bool) -> Option<(String, RunningJob)> {
     let text = |value: &str| Some(readable_text(value).ok()??.into_owned());
     let job = named(&text(job)?, text(owner), several)?;
     Some((text(machine)?, job))
-}
-
-/// The job of `SCHEDD#CLUSTER.PROC#QDATE`.
-pub(super) fn named(job: &str, owner: Option<String>, several: bool) -> Option<RunningJob> {
-    let (schedd, id) = job.rsplit_once('#')?.0.rsplit_once('#')?;
-    // A node may write any text there.
-    if schedd.len() > SCHEDD_MAX {
-        return None;
-    }
-    let id: JobId = id.parse().ok()?;
-    let owner = owner.filter(|owner| owner.len() <= OWNER_MAX);
-    let owner = owner.map(|owner| match owner.split_once('@') {
-        Some((user, _)) => user.to_owned(),
-        None => owner,
-    });
-    let job = match several {
-        true => format!("{schedd}#{id}"),
-        false => id.to_string(),
-    };
-    Some(RunningJob { job, owner })
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|text: &str| {
-    let (startds, unreadable) = condor::slots::read_anything(text);
+    let (startds, unreadable) = ads::startds::read_anything(text);
     assert!(startds.len() <= text.lines().count());
     assert!(unreadable.len() <= text.lines().count());
     for ad in &unreadable {
@@ -14,8 +14,8 @@ fuzz_target!(|text: &str| {
         let _ = (startd.claims(), startd.total(), startd.free());
         assert!(startd.claims() == 0 || startd.idle_for().is_none());
     }
-    let ads = condor::machine_ad::read_anything(text);
-    assert!(ads <= text.lines().count());
+    let machines = ads::machine_ad::read_anything(text);
+    assert!(machines <= text.lines().count());
     let demand = condor::queue::read_anything(text);
     assert!(demand.len() <= text.lines().count());
 });

@@ -5,19 +5,19 @@
 //! Source: measured with HTCondor 23.9.6; `unparse(unparse(X))` is an error there.
 
 /// In place of a value that is too long. No expression begins with this character.
-pub(super) const LONG: &str = "#long";
+pub const LONG: &str = "#long";
 /// In place of a value that is no string.
-pub(super) const NO_STRING: &str = "#type";
+pub const NO_STRING: &str = "#type";
 
 /// The expression that stands in the attribute, on one line, of at most `max` bytes; nothing where it is absent.
-pub(super) fn expression(name: &str, max: usize) -> String {
+pub fn expression(name: &str, max: usize) -> String {
     format!(
         "ifThenElse(size(unparse({name})) > {max}, \"{LONG}\", replaceAll(\"[[:cntrl:]]+ *\", unparse({name}), \" \"))"
     )
 }
 
 /// The string that the attribute evaluates to, on one line, of at most `max` bytes; nothing where it is undefined.
-pub(super) fn text(name: &str, max: usize) -> String {
+pub fn text(name: &str, max: usize) -> String {
     format!(
         "ifThenElse(isString({name}), ifThenElse(size({name}) > {max}, \"{LONG}\", replaceAll(\"[[:cntrl:]]+\", {name}, \" \")), \
          ifThenElse(isUndefined({name}), \"\", \"{NO_STRING}\"))"

@@ -8,13 +8,13 @@ use std::fmt::Write;
 
 use sha2::{Digest, Sha256};
 
-use super::column::LONG;
-use super::expression::{Names, STEPS_MAX, Scope, is_plain, renamed, steps};
+use crate::column::LONG;
+use crate::expression::{Names, STEPS_MAX, Scope, is_plain, renamed, steps};
 use scaling::job_requirements::RequirementsDigest;
 use scaling::observation::Resources;
 
 /// More columns are not asked for, nor longer names.
-pub(super) const COLUMNS_MAX: usize = 100;
+pub const COLUMNS_MAX: usize = 100;
 const NAME_MAX: usize = 64;
 
 /// Known of each job without a column of its own; in small letters, as all names here.
@@ -47,7 +47,7 @@ const DEFERRAL: (&str, &str) = ("deferraltime", "time() + 1");
 
 /// The attributes of jobs that are asked for besides those of each query, in small letters.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Columns {
+pub struct Columns {
     /// What Requirements, as far as they are known, refer to.
     pub names: BTreeSet<String>,
     /// What the nodes' own Requirements ask of a job; columns too.
@@ -56,7 +56,7 @@ pub(super) struct Columns {
 
 impl Columns {
     /// All of them, each once.
-    pub(super) fn all(&self) -> BTreeSet<&str> {
+    pub fn all(&self) -> BTreeSet<&str> {
         let names = self.names.iter().chain(&self.nodes_ask);
         names
             .map(String::as_str)
@@ -65,7 +65,7 @@ impl Columns {
     }
 
     /// … with these, as far as there is room for them.
-    pub(super) fn with(mut self, names: &BTreeSet<String>) -> Columns {
+    pub fn with(mut self, names: &BTreeSet<String>) -> Columns {
         for name in names {
             if self.names.len() < COLUMNS_MAX && name.len() <= NAME_MAX && is_plain(name) {
                 self.names.insert(name.clone());
@@ -76,7 +76,7 @@ impl Columns {
 }
 
 /// Whether each ad that is matched has this attribute, by its name in small letters.
-pub(super) fn built_in(name: &str) -> bool {
+pub fn built_in(name: &str) -> bool {
     BUILT_IN.contains(&name) || number(name).is_some()
 }
 
@@ -87,7 +87,7 @@ fn number(name: &str) -> Option<&'static str> {
 }
 
 /// An expression of an ad that is matched, with the names that the job has for its own number.
-pub(super) fn with_own_numbers(expression: &str) -> String {
+pub fn with_own_numbers(expression: &str) -> String {
     let mut text = expression.to_owned();
     for (name, (_, stands)) in ["ClusterId", "ProcId"].iter().zip(NUMBERS) {
         text = text.replace(stands, name);
@@ -97,7 +97,7 @@ pub(super) fn with_own_numbers(expression: &str) -> String {
 
 /// A job as an answer tells it.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct JobColumns<'a> {
+pub struct JobColumns<'a> {
     pub universe: u64,
     pub requirements: &'a str,
     /// Requests as they are written, by the name of the attribute.
@@ -110,7 +110,7 @@ pub(super) struct JobColumns<'a> {
 
 /// A job, as far as it matters where it may run.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct JobAd {
+pub struct JobAd {
     pub requirements: String,
     universe: u64,
     /// By name in small letters: what the Requirements refer to, and what nodes ask for.
@@ -123,7 +123,7 @@ pub(super) struct JobAd {
 
 /// Why there is no such ad.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Unread {
+pub enum Unread {
     /// Attributes that were not asked for.
     Names,
     /// The number of the job itself, of which only the group is told.
@@ -136,7 +136,7 @@ pub(super) enum Unread {
 
 impl Unread {
     /// The needs of such jobs.
-    pub(super) fn needs(&self) -> RequirementsDigest {
+    pub fn needs(&self) -> RequirementsDigest {
         RequirementsDigest::unread(match self {
             Unread::Names => "names",
             Unread::Number => "number",
@@ -146,7 +146,7 @@ impl Unread {
     }
 
     /// Why HTCondor cannot be asked about them, when these are such needs.
-    pub(super) fn of(needs: &RequirementsDigest) -> Option<&'static str> {
+    pub fn of(needs: &RequirementsDigest) -> Option<&'static str> {
         let all = [
             Unread::Names,
             Unread::Number,
@@ -169,7 +169,7 @@ impl Unread {
 
 impl JobAd {
     /// The ad of a job with the values of these columns. All names that it refers to are put into `names`.
-    pub(super) fn of<'a>(
+    pub fn of<'a>(
         job: &JobColumns<'a>,
         columns: &BTreeMap<&str, &'a str>,
         nodes_ask: &BTreeSet<String>,
@@ -238,19 +238,19 @@ impl JobAd {
     }
 
     /// Requests that depend on the machine: their attributes.
-    pub(super) fn machine_requests(&self) -> impl Iterator<Item = &'static str> {
+    pub fn machine_requests(&self) -> impl Iterator<Item = &'static str> {
         self.requests.keys().copied()
     }
 
     /// Whether its Requirements name the job's own number.
-    pub(super) fn is_numbered(&self) -> bool {
+    pub fn is_numbered(&self) -> bool {
         let is =
             |(_, name): &(&str, &str)| self.attributes.contains_key(&name.to_ascii_lowercase());
         NUMBERS.iter().any(is)
     }
 
     /// The ad of a job that needs nothing.
-    pub(super) fn plain() -> JobAd {
+    pub fn plain() -> JobAd {
         JobAd {
             requirements: "true".to_owned(),
             universe: 5,
@@ -261,7 +261,7 @@ impl JobAd {
     }
 
     /// The digest by which such jobs are known.
-    pub(super) fn needs(&self) -> RequirementsDigest {
+    pub fn needs(&self) -> RequirementsDigest {
         let mut text = format!("{}\n{}\n", self.universe, self.requirements);
         for (name, value) in &self.attributes {
             text.push_str(name);
@@ -276,17 +276,17 @@ impl JobAd {
     }
 
     /// Whether it has such an attribute, by its name in small letters.
-    pub(super) fn has(&self, name: &str) -> bool {
+    pub fn has(&self, name: &str) -> bool {
         built_in(name) || self.attributes.contains_key(name)
     }
 
     /// The value of one that it has.
-    pub(super) fn value(&self, name: &str) -> Option<&str> {
+    pub fn value(&self, name: &str) -> Option<&str> {
         self.attributes.get(name).map(String::as_str)
     }
 
     /// How much room it takes.
-    pub(super) fn size(&self) -> usize {
+    pub fn size(&self) -> usize {
         let attributes = self.attributes.iter();
         let attributes: usize = attributes
             .map(|(name, value)| name.len() + value.len())
@@ -296,13 +296,7 @@ impl JobAd {
 
     /// Writes it for HTCondor, as idle job `number`.0 that asks for `request`, with other Requirements in place of its
     /// own.
-    pub(super) fn write(
-        &self,
-        number: usize,
-        request: &Resources,
-        requirements: &str,
-        out: &mut String,
-    ) {
+    pub fn write(&self, number: usize, request: &Resources, requirements: &str, out: &mut String) {
         for (name, value) in &self.attributes {
             let _ = writeln!(out, "{name} = {value}");
         }
@@ -416,7 +410,7 @@ impl<'a> Search<'a, '_> {
 }
 
 /// 16 hex digits that stand for `text`.
-pub(super) fn digest(text: &str) -> String {
+pub fn digest(text: &str) -> String {
     let mut hex = String::with_capacity(16);
     for byte in Sha256::digest(text.as_bytes()).iter().take(8) {
         let _ = write!(hex, "{byte:02x}");

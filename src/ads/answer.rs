@@ -5,9 +5,10 @@
 //! `int(X)` or the like, which is a number, `undefined` or `error`.
 
 use std::borrow::Cow;
+use std::time::Duration;
 
 /// The values of one line.
-pub(super) fn columns(line: &str) -> Vec<&str> {
+pub fn columns(line: &str) -> Vec<&str> {
     let mut columns = Vec::with_capacity(32);
     let mut start = 0;
     // Values are short: to begin a search with wide registers for each costs more than to look at every byte.
@@ -22,7 +23,7 @@ pub(super) fn columns(line: &str) -> Vec<&str> {
 }
 
 /// The `N` values of one line.
-pub(super) fn values<const N: usize>(line: &str) -> Result<[&str; N], String> {
+pub fn values<const N: usize>(line: &str) -> Result<[&str; N], String> {
     let values = columns(line);
     let count = values.len();
     values.try_into().map_err(|_| {
@@ -34,23 +35,23 @@ pub(super) fn values<const N: usize>(line: &str) -> Result<[&str; N], String> {
 }
 
 /// A whole number; `None` for `undefined`, `error` and all else.
-pub(super) fn integer(value: &str) -> Option<i64> {
+pub fn integer(value: &str) -> Option<i64> {
     value.parse().ok()
 }
 
 /// A number that is not below zero; `None` for `undefined`, `error` and all else, and for more than any machine has
 /// (an ad may claim anything, and amounts are added up).
-pub(super) fn amount(value: &str) -> Option<u64> {
+pub fn amount(value: &str) -> Option<u64> {
     value.parse().ok().filter(|amount| *amount <= 1 << 50)
 }
 
 /// The string that `unparse` has written; `None` for an attribute that is absent, an expression or no string.
-pub(super) fn string(value: &str) -> Option<String> {
+pub fn string(value: &str) -> Option<String> {
     text(value).map(Cow::into_owned)
 }
 
 /// The same, borrowed from the line if nothing in it is escaped.
-pub(super) fn text(value: &str) -> Option<Cow<'_, str>> {
+pub fn text(value: &str) -> Option<Cow<'_, str>> {
     let inner = match value.as_bytes() {
         [b'"', .., b'"'] => value.get(1..value.len() - 1)?,
         _ => return None,
@@ -97,7 +98,7 @@ pub(super) fn text(value: &str) -> Option<Cow<'_, str>> {
 /// What a tool is asked for a string of an ad with (`-af:tV`): whatever the ad has there, the answer is one line of at most
 /// a few thousand bytes. It is `undefined` where there is none, and `error` where there is no string or a longer one. `V` puts
 /// the value into quotes and escapes these alone: control characters and backslashes become spaces.
-pub(super) fn short_string(attribute: &str) -> String {
+pub fn short_string(attribute: &str) -> String {
     let clean = format!(r#"replaceAll("[[:cntrl:]\\\\]", {attribute}, " ")"#);
     format!(
         "ifThenElse(isString({attribute}), ifThenElse(size({attribute}) <= 2048, {clean}, error), \
@@ -105,17 +106,24 @@ pub(super) fn short_string(attribute: &str) -> String {
     )
 }
 
-/// The answer to [`short_string`]; an error for anything but a string, or nothing.
-pub(super) fn readable_text(value: &str) -> Result<Option<Cow<'_, str>>, ()> {
+/// An attribute is there, and is no string.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NoString;
+
+/// The answer to [`short_string`]; nothing where the attribute is absent.
+///
+/// # Errors
+/// It is no string.
+pub fn readable_text(value: &str) -> Result<Option<Cow<'_, str>>, NoString> {
     match value {
         // As fixtures of `unparse` have it.
         "undefined" | "" => Ok(None),
-        value => text(value).map(Some).ok_or(()),
+        value => text(value).map(Some).ok_or(NoString),
     }
 }
 
 /// `text` as a string in a ClassAd expression.
-pub(super) fn quoted(text: &str) -> String {
+pub fn quoted(text: &str) -> String {
     let mut quoted = String::with_capacity(text.len() + 2);
     quoted.push('"');
     for c in text.chars().filter(|c| !c.is_control()) {
@@ -129,11 +137,16 @@ pub(super) fn quoted(text: &str) -> String {
 }
 
 /// The beginning of a line, for an error.
-pub(super) fn excerpt(line: &str) -> String {
+pub fn excerpt(line: &str) -> String {
     line.chars()
         .filter(|c| !c.is_control() || *c == '\t')
         .take(120)
         .collect()
+}
+
+/// How long before `now` something was; nothing for the future, and for the never.
+pub fn since(now: i64, then: i64) -> Duration {
+    Duration::from_secs(u64::try_from(now.saturating_sub(then)).unwrap_or(0))
 }
 
 #[cfg(test)]

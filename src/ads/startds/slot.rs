@@ -3,10 +3,10 @@
 use scaling::job_names::MachineJobs;
 use scaling::observation::{Resources, SlotView, UnreadableAd};
 
-use super::super::answer::{
-    amount, columns, excerpt, integer, readable_text, short_string, string, text,
+use super::owners;
+use crate::answer::{
+    amount, columns, excerpt, integer, readable_text, short_string, since, string, text,
 };
-use super::{owners, since};
 use scaling::sender::Sender;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -14,7 +14,7 @@ use std::time::Duration;
 
 /// The ad of one partitionable or static slot as the collector has it.
 #[derive(Debug)]
-pub(super) struct SlotAd {
+pub struct SlotAd {
     pub machine: Option<String>,
     pub instance_id: Option<String>,
     pub node: Option<String>,
@@ -29,7 +29,7 @@ pub(super) struct SlotAd {
 
 /// What a slot has besides its startd. It is small: a pool has tens of thousands.
 #[derive(Debug, Clone)]
-pub(super) struct Slot {
+pub struct Slot {
     pub name: Option<String>,
     pub update_interval: Option<u64>,
     total: Resources,
@@ -70,7 +70,7 @@ impl<'l> Values<'l> {
     }
 
     fn text(&mut self, attribute: &'static str) -> Option<Cow<'l, str>> {
-        readable_text(self.next()).unwrap_or_else(|()| self.is_wrong(attribute))
+        readable_text(self.next()).unwrap_or_else(|_| self.is_wrong(attribute))
     }
 
     fn string(&mut self, attribute: &'static str) -> Option<String> {

@@ -5,8 +5,8 @@
 
 use std::collections::BTreeMap;
 
-use super::jobs::named;
 use crate::answer::{string, text};
+use crate::running_job::named;
 use scaling::job_names::MachineJobs;
 use system::plain::clean;
 
@@ -17,7 +17,7 @@ const LIST_MAX: usize = 16_384;
 const NAME_MAX: usize = 100;
 
 /// The three columns: users, cores and jobs.
-pub(super) fn expressions() -> [String; 3] {
+pub fn expressions() -> [String; 3] {
     // `unparse` prints a list over several lines.
     let text = |list: &str, single: &str| {
         let value = format!("ifThenElse(isList({list}), unparse({list}), unparse({single}))");
@@ -33,7 +33,7 @@ pub(super) fn expressions() -> [String; 3] {
 }
 
 /// The claimed cores by user, without the domain.
-pub(super) fn read(users: &str, cores: &str) -> BTreeMap<String, u64> {
+pub fn read(users: &str, cores: &str) -> BTreeMap<String, u64> {
     let mut owners = BTreeMap::new();
     let (Some(users), Some(cores)) = (text(users), text(cores)) else {
         return owners;
@@ -61,7 +61,7 @@ pub(super) fn read(users: &str, cores: &str) -> BTreeMap<String, u64> {
 }
 
 /// The jobs of a slot, as `GlobalJobId` and `RemoteOwner` have them; `None` where the slot does not list them.
-pub(super) fn jobs(users: &str, jobs: &str) -> Option<MachineJobs> {
+pub fn jobs(users: &str, jobs: &str) -> Option<MachineJobs> {
     let jobs = text(jobs).filter(|list| list.trim_start().starts_with(['{', '"']))?;
     let users = text(users).unwrap_or_default();
     let (users, jobs) = (items(&users), items(&jobs));

@@ -15,11 +15,11 @@ use std::rc::Rc;
 use asked::Known;
 use ending::{Ending, Shape};
 
-use super::answer::{amount, excerpt, integer};
-use super::column::LONG;
-use super::command::is_cut;
-use super::expression::Names;
-use super::job_ad::{COLUMNS_MAX, Columns, JobAd, Unread};
+use crate::answer::{amount, excerpt, integer};
+use crate::column::LONG;
+use crate::expression::Names;
+use crate::job_ad::{COLUMNS_MAX, Columns, JobAd, Unread};
+use crate::lines::is_cut;
 use scaling::idle_time::IdleTimes;
 use scaling::job_names::{JobId, JobIds};
 use scaling::job_requirements::{JobFault, OwnerBound, RequirementsDigest};
@@ -27,12 +27,12 @@ use scaling::observation::Resources;
 use scaling::sorting;
 
 /// Texts of ads that are kept of one owner's jobs, and of all, in bytes; such as are longer than `AD_MAX` are not looked at.
-pub(super) const ADS_MAX: usize = 2 * 1024 * 1024;
+pub const ADS_MAX: usize = 2 * 1024 * 1024;
 const ALL_ADS_MAX: usize = 64 * 1024 * 1024;
-pub(super) const AD_MAX: usize = 16 * 1024;
+pub const AD_MAX: usize = 16 * 1024;
 
 /// Endings of lines that are kept, in bytes. The others are read anew: nothing is lost with them.
-pub(super) const ENDINGS_MAX: usize = 2 * 1024 * 1024;
+pub const ENDINGS_MAX: usize = 2 * 1024 * 1024;
 
 /// Texts of shapes that are kept of one owner's jobs, and of all, in bytes; jobs beyond are counted together.
 const SHAPES_MAX: usize = 4 * 1024 * 1024;
@@ -64,11 +64,11 @@ const ONE_CORE: Resources = Resources {
 const REQUESTS: [&str; 4] = ["RequestCpus", "RequestMemory", "RequestDisk", "RequestGPUs"];
 
 /// The universe whose jobs take several nodes.
-pub(super) const PARALLEL: u64 = 11;
+pub const PARALLEL: u64 = 11;
 
 /// Idle jobs or groups of them, folded by what they ask for.
 #[derive(Debug, Default)]
-pub(super) struct Folded {
+pub struct Folded {
     pub columns: Columns,
     requirements: bool,
     pub grouped: bool,
@@ -120,7 +120,7 @@ struct Idle {
 
 /// What ehos learns of idle jobs.
 #[derive(Debug, Default)]
-pub(super) struct Ads {
+pub struct Ads {
     /// By their needs.
     pub ads: BTreeMap<RequirementsDigest, JobAd>,
     /// Attributes that most of them refer to.
@@ -150,7 +150,7 @@ impl Folded {
         "int(DeferralTime + DeferralWindow)",
     ];
 
-    pub(super) fn new(columns: Columns, requirements: bool, grouped: bool) -> Folded {
+    pub fn new(columns: Columns, requirements: bool, grouped: bool) -> Folded {
         Folded {
             columns,
             requirements,
@@ -160,13 +160,13 @@ impl Folded {
     }
 
     /// The same, for a site whose nodes do not serve the parallel universe.
-    pub(super) fn without_parallel(mut self) -> Folded {
+    pub fn without_parallel(mut self) -> Folded {
         self.parallel_only_told = true;
         self
     }
 
     /// Takes the next line.
-    pub(super) fn add(&mut self, line: &str) {
+    pub fn add(&mut self, line: &str) {
         if self.take(line).is_none() {
             self.torn = self.torn.saturating_add(1);
             if self.torn_example.is_empty() {
@@ -338,7 +338,7 @@ impl Folded {
     }
 
     /// The attributes that jobs refer to, as many as are asked for: each owner's own, those that most jobs need first.
-    pub(super) fn names(&self) -> BTreeSet<String> {
+    pub fn names(&self) -> BTreeSet<String> {
         let mut owners: BTreeMap<&Option<String>, BTreeMap<&str, u64>> = BTreeMap::new();
         for ((_, place), idle) in &self.jobs {
             let (Some(shape), Some(names)) =
@@ -374,17 +374,17 @@ impl Folded {
     }
 
     /// Jobs that were not read, whosever they are.
-    pub(super) fn has_unread(&self) -> bool {
+    pub fn has_unread(&self) -> bool {
         !self.unread.is_empty()
     }
 
     /// Jobs whose Requirements name their own number, of which a group does not tell.
-    pub(super) fn needs_numbers(&self) -> bool {
+    pub fn needs_numbers(&self) -> bool {
         let number = Unread::Number.needs();
         self.grouped && self.shapes.iter().any(|shape| shape.needs == number)
     }
 
-    pub(super) fn into_ads(self) -> Ads {
+    pub fn into_ads(self) -> Ads {
         let names = self.names();
         Ads {
             ads: self.ads,
@@ -394,7 +394,7 @@ impl Folded {
     }
 
     /// The highest `ClusterId`; `None` where not every job was read.
-    pub(super) fn newest_cluster(&self) -> Option<u64> {
+    pub fn newest_cluster(&self) -> Option<u64> {
         (self.torn == 0 && self.unread.is_empty()).then_some(self.newest_cluster)
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::ending::Shape;
 use super::{Folded, ONE_CORE, beyond};
-use crate::queue::concurrency_limits;
+use crate::concurrency_limits::concurrency_limits;
 use scaling::idle_time::{Clocks, Waiting};
 use scaling::job_names::JobIds;
 use scaling::job_requirements::{JobFault, RequirementsDigest};
@@ -13,7 +13,7 @@ use scaling::observation::{Demand, Resources};
 
 impl Folded {
     /// The demand as of these clocks; `unread` more jobs are in the queue than could be read.
-    pub(crate) fn demand(&self, clocks: Clocks<'_>, unread: u64) -> Vec<Demand> {
+    pub fn demand(&self, clocks: Clocks<'_>, unread: u64) -> Vec<Demand> {
         let mut demand: Vec<Demand> = Vec::new();
         // Deferred jobs of a minute are one, though each may have a time of its own.
         let mut minutes: BTreeMap<_, usize> = BTreeMap::new();

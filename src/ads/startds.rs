@@ -1,17 +1,27 @@
 //! Slots of an answer, put together to startds.
 
+mod owners;
+pub mod slot;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use scaling::observation::{DrainView, NodeId, StartdView, UnreadableAd};
 use scaling::sender::Sender;
 
-use super::slot::{Slot, SlotAd};
-use super::{MAX_UNREADABLE, MAX_UPDATE_INTERVAL, since};
+use crate::answer::since;
+use slot::{Slot, SlotAd};
+
+/// The longest update interval that ehos believes: by default an ad lives for no longer without an update
+/// (`CLASSAD_LIFETIME`).
+const MAX_UPDATE_INTERVAL: Duration = Duration::from_secs(900);
+
+/// More are not told by name.
+const MAX_UNREADABLE: usize = 100;
 
 /// What tells startds apart: two machines can have one host name, and one can send ads that say that they are another's.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct StartdKey {
+pub struct StartdKey {
     pub machine: String,
     pub instance_id: Option<String>,
     pub node: Option<String>,
@@ -21,16 +31,15 @@ pub(super) struct StartdKey {
 
 /// A slot, and whose it is.
 #[derive(Debug)]
-pub(super) struct OfStartd {
+pub struct OfStartd {
     pub startd: StartdKey,
     pub slot: Slot,
 }
 
 /// All slots of an answer.
 #[derive(Debug, Default)]
-pub(super) struct Startds {
+pub struct Startds {
     /// Those of which it can be read whose they are, in no order. To sort them moves their addresses, not them: they are large.
-    #[expect(clippy::vec_box, reason = "sorted by moving addresses")]
     pub slots: Vec<Box<OfStartd>>,
     /// Slots of which it cannot be read whose they are, with their machines and addresses: a claim on each startd there.
     strays: Vec<(String, Option<String>, Slot)>,
@@ -196,3 +205,18 @@ fn view(key: StartdKey, mut slots: Vec<Slot>, now: i64) -> StartdView {
         slots: views,
     }
 }
+
+/// What tests/fuzz reads: the slots in `text`, whatever it is.
+#[cfg(fuzzing)]
+pub fn read_anything(text: &str) -> (Vec<StartdView>, Vec<UnreadableAd>) {
+    let mut startds = Startds::default();
+    for line in text.lines() {
+        startds.add(line, None);
+    }
+    let now = startds.heard().max();
+    startds.views(now.unwrap_or(0))
+}
+
+#[cfg(test)]
+#[path = "startds_tests.rs"]
+mod tests;

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 
 /// Whose attribute a name is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Scope {
+pub enum Scope {
     /// `MY.x`: of the ad that has the expression.
     My,
     /// `TARGET.x`: of the other ad.
@@ -16,7 +16,7 @@ pub(super) enum Scope {
 
 /// What an expression names.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Names<'a> {
+pub struct Names<'a> {
     /// Attributes. One too many does no harm.
     pub attributes: Vec<(Scope, &'a str)>,
     pub functions: Vec<&'a str>,
@@ -29,7 +29,7 @@ const CHANGING: [&str; 5] = ["time", "random", "abstime", "formattime", "eval"];
 
 impl<'a> Names<'a> {
     /// What `expression` names.
-    pub(super) fn of(expression: &'a str) -> Names<'a> {
+    pub fn of(expression: &'a str) -> Names<'a> {
         let mut names = Names::default();
         let mut rest = expression;
         // The word before a dot, when it is one; `x.y` is a part of x.
@@ -92,7 +92,7 @@ impl<'a> Names<'a> {
     }
 
     /// The value changes although no attribute does.
-    pub(super) fn change(&self) -> bool {
+    pub fn change(&self) -> bool {
         let changes = |name: &&str| {
             CHANGING
                 .iter()
@@ -113,7 +113,7 @@ enum Before {
 }
 
 /// The expression with other names for attributes of the ad that has it: `new` says which. Names behind `TARGET.` stay.
-pub(super) fn renamed(expression: &str, new: impl Fn(&str) -> Option<&'static str>) -> String {
+pub fn renamed(expression: &str, new: impl Fn(&str) -> Option<&'static str>) -> String {
     let mut text = String::with_capacity(expression.len());
     let mut rest = expression;
     for (scope, name) in Names::of(expression).attributes {
@@ -135,7 +135,7 @@ pub(super) fn renamed(expression: &str, new: impl Fn(&str) -> Option<&'static st
 
 /// Whether `name` stands for an attribute without quotes: `condor_q -af` leaves out a column that it cannot read, with all
 /// that follow, and says nothing.
-pub(super) fn is_plain(name: &str) -> bool {
+pub fn is_plain(name: &str) -> bool {
     let is = |words: &[&str]| words.iter().any(|word| name.eq_ignore_ascii_case(word));
     let begins_well = name.starts_with(|c: char| is_word(c) && !c.is_ascii_digit());
     begins_well && name.chars().all(is_word) && !is(&KEYWORDS) && !is(&SCOPES)
@@ -160,7 +160,7 @@ fn literal(text: &str) -> (&str, &str) {
 }
 
 /// The attributes that an expression refers to, whosever they are.
-pub(super) fn references(expression: &str) -> Vec<String> {
+pub fn references(expression: &str) -> Vec<String> {
     let names = Names::of(expression).attributes.into_iter();
     let mut found: Vec<String> = names.map(|(_, name)| name.to_owned()).collect();
     found.sort_unstable();
@@ -169,11 +169,11 @@ pub(super) fn references(expression: &str) -> Vec<String> {
 }
 
 /// More references are not followed to evaluate one job: each step of `B1 = B0 + B0`, `B2 = B1 + B1`, … doubles them.
-pub(super) const STEPS_MAX: u64 = 100_000;
+pub const STEPS_MAX: u64 = 100_000;
 
 /// How many references HTCondor follows to evaluate `expressions` of an ad with these attributes (by name in small letters); no
 /// more than it can count for an attribute that refers to itself.
-pub(super) fn steps<'a>(
+pub fn steps<'a>(
     expressions: impl Iterator<Item = &'a str>,
     attributes: &'a BTreeMap<String, String>,
 ) -> u64 {
@@ -222,7 +222,7 @@ pub(super) fn steps<'a>(
 }
 
 /// What `expression` is the AND of: itself, when it is none.
-pub(super) fn clauses(expression: &str) -> Vec<&str> {
+pub fn clauses(expression: &str) -> Vec<&str> {
     let mut found = Vec::new();
     // What is left to look at, and how deep it was in parentheses: those who write more of them mean no AND.
     let mut left = vec![(expression.trim(), 0)];

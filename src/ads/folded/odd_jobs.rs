@@ -9,7 +9,7 @@ use super::{AD_MAX, Folded, ONE_CORE, REQUEST_MAX, REQUESTS, beyond};
 use crate::answer;
 use crate::column::LONG;
 use crate::job_ad::digest;
-use crate::odd::{OddJob, OddJobs};
+use crate::odd_job::{OddJob, OddJobs};
 
 impl Folded {
     /// Takes jobs that were asked for by themselves.

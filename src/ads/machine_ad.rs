@@ -10,8 +10,8 @@ use std::fmt::Write;
 
 use serde::{Deserialize, Serialize};
 
-use super::expression::{Names, Scope};
-use super::job_ad::{JobAd, digest};
+use crate::expression::{Names, Scope};
+use crate::job_ad::{JobAd, digest};
 use scaling::capacity::Capacity;
 use scaling::observation::Resources;
 use scaling::state::NodeType;
@@ -155,12 +155,12 @@ fn without_retirement(start: &str) -> String {
 /// The ad of a node, by names in small letters.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
-pub(super) struct MachineAd(BTreeMap<String, String>);
+pub struct MachineAd(BTreeMap<String, String>);
 
 impl MachineAd {
     /// What the ad of a node that is there says of the next one; `None` while it says nothing of that: it is
     /// drained, or closed for a while.
-    pub(super) fn learnt(ad: &BTreeMap<String, String>) -> Option<MachineAd> {
+    pub fn learnt(ad: &BTreeMap<String, String>) -> Option<MachineAd> {
         let is = |name: &str, value: &str| {
             let found = ad.get(name);
             found.is_some_and(|found| found.eq_ignore_ascii_case(value))
@@ -199,7 +199,7 @@ impl MachineAd {
     }
 
     /// What is known of the first node of a kind before it is there. `attributes` are what the configuration says.
-    pub(super) fn made_up(node_type: &NodeType, attributes: &[(String, String)]) -> MachineAd {
+    pub fn made_up(node_type: &NodeType, attributes: &[(String, String)]) -> MachineAd {
         let mut ad = MachineAd(BTreeMap::new());
         for ability in ABILITIES {
             ad.set(ability, "true");
@@ -239,7 +239,7 @@ impl MachineAd {
 
     /// What a node that boots from the same image says of one of another kind: all of its software. `attributes` are
     /// what the configuration says.
-    pub(super) fn like(
+    pub fn like(
         sibling: &MachineAd,
         node_type: &NodeType,
         attributes: &[(String, String)],
@@ -318,17 +318,17 @@ impl MachineAd {
     }
 
     /// The attributes of a job, in small letters, that decide whether the node takes it.
-    pub(super) fn asks(&self) -> BTreeSet<String> {
+    pub fn asks(&self) -> BTreeSet<String> {
         self.reachable().0
     }
 
     /// Which jobs it takes changes by itself.
-    pub(super) fn changes(&self) -> bool {
+    pub fn changes(&self) -> bool {
         self.reachable().1
     }
 
     /// Whether `expression` of `job` names an attribute of the machine that is not here.
-    pub(super) fn lacks(&self, job: &JobAd, expression: &str) -> bool {
+    pub fn lacks(&self, job: &JobAd, expression: &str) -> bool {
         let mut seen = BTreeSet::new();
         let mut left = vec![expression];
         while let Some(expression) = left.pop() {
@@ -347,7 +347,7 @@ impl MachineAd {
     }
 
     /// The slots of a node that offers `capacity`, for HTCondor, and how many they are.
-    pub(super) fn slots(&self, capacity: &Capacity) -> (String, u64) {
+    pub fn slots(&self, capacity: &Capacity) -> (String, u64) {
         let spaces: BTreeSet<&Resources> = capacity.spaces().collect();
         let mut out = String::new();
         let sum =
@@ -379,7 +379,7 @@ impl MachineAd {
     }
 
     /// 16 hex digits that stand for a node of this ad that offers `capacity`.
-    pub(super) fn digest(&self, capacity: &Capacity) -> String {
+    pub fn digest(&self, capacity: &Capacity) -> String {
         digest(&self.slots(capacity).0)
     }
 }
@@ -409,13 +409,13 @@ fn another_name(machine: &str) -> String {
 
 /// `text` as a string of an ad.
 fn text(text: &str) -> String {
-    super::answer::quoted(text)
+    crate::answer::quoted(text)
 }
 
 /// The ads that `condor_status -long` prints, by names in small letters. One with a line that is no attribute (a value may
 /// have several) is left out.
 #[derive(Debug, Default)]
-pub(super) struct LongAds {
+pub struct LongAds {
     pub ads: Vec<BTreeMap<String, String>>,
     place: Place,
 }
@@ -431,13 +431,13 @@ enum Place {
 
 impl LongAds {
     /// Takes the next line.
-    pub(super) fn add(&mut self, line: &str) -> Result<(), String> {
+    pub fn add(&mut self, line: &str) -> Result<(), String> {
         if line.trim().is_empty() {
             self.place = Place::Between;
             return Ok(());
         }
         let attribute = line.split_once(" = ").filter(|(name, _)| {
-            !name.is_empty() && !name.contains(' ') && !super::command::is_cut(line)
+            !name.is_empty() && !name.contains(' ') && !crate::lines::is_cut(line)
         });
         match (attribute, self.place) {
             (_, Place::InUnreadable) => {}
@@ -448,7 +448,7 @@ impl LongAds {
                 self.place = Place::InUnreadable;
                 log::warn!(
                     "the ad of a slot is not learnt from: a line is no attribute: {}",
-                    super::answer::excerpt(line)
+                    crate::answer::excerpt(line)
                 );
             }
             (Some((name, value)), place) => {
