@@ -5,7 +5,7 @@
 //! Must not: decide anything about nodes; ask any service. All of it can be lost: the timer's next pass runs without it.
 
 use std::fs::{self, OpenOptions};
-use std::io::{self, Write};
+use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use condor::event_log::{self, Mark};
 use scaling::next_pass::{LastPass, NextPass, STALE, next_pass};
+use system::json;
 use system::lock;
 use system::own_file;
 
@@ -52,7 +53,7 @@ impl Record {
         let mut file = tempfile::Builder::new()
             .prefix(tick::state_directory::new_file::WAKE)
             .tempfile_in(directory)?;
-        file.write_all(&serde_json::to_vec(self)?)?;
+        json::write(&mut file, self)?;
         file.persist(directory.join(RECORD))?;
         Ok(())
     }

@@ -1,5 +1,6 @@
 //! `ConcurrencyLimits` of a job.
 
+use scaling::sorting::IntoMap;
 use std::collections::BTreeMap;
 
 /// `ConcurrencyLimits`: names with how much of each a job takes (`a`, `b:2`, `c.d:0.5`), with commas between them.
@@ -18,7 +19,10 @@ pub fn concurrency_limits(text: &str) -> BTreeMap<String, f64> {
         };
         (!name.is_empty()).then(|| (name.to_ascii_lowercase(), weight))
     };
-    text.split([',', ' ']).filter_map(limit).take(100).collect()
+    text.split([',', ' '])
+        .filter_map(limit)
+        .take(100)
+        .into_map()
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
+use scaling::sorting::IntoMap;
 use serde::{Deserialize, Serialize};
 
 use crate::expression::{Names, Scope};
@@ -178,7 +179,7 @@ impl MachineAd {
             .iter()
             .filter(|(name, _)| !of_this_one(name))
             .map(|(name, value)| (name.clone(), value.clone()))
-            .collect();
+            .into_map();
         // All GPUs that the machine has, also those in use.
         let gpus: Vec<&str> = ad
             .iter()

@@ -20,7 +20,7 @@ use openstack::{
 };
 use scaling::observation::{OwnedServer, Quota, Role, SecondaryQuota, Usage};
 use system::deadline::Deadline;
-use system::threads::joined;
+use system::threads::{joined, spawn};
 
 /// Looks at the cloud of `settings`.
 pub fn check(
@@ -139,19 +139,19 @@ impl Answers {
     fn of(session: &Session, token: &Token, deadline: Deadline) -> Answers {
         thread::scope(|scope| {
             let image = &session.settings().image;
-            let flavors = scope.spawn(|| compute::flavors(session, deadline));
-            let image = scope.spawn(move || image::find(session, image, deadline));
-            let quota = scope.spawn(|| compute::quota(session, deadline));
-            let servers = scope.spawn(|| compute::servers(session, deadline));
-            let keys = scope.spawn(|| compute::keypairs(session, deadline));
-            let networks = scope.spawn(|| network::networks(session, deadline));
-            let subnets = scope.spawn(|| network::subnets(session, deadline));
-            let groups = scope.spawn(|| network::security_groups(session, deadline));
-            let ports = scope.spawn(|| limits::ports(session, deadline));
-            let parts = scope.spawn(|| limits::parts(session, deadline));
-            let placed = scope.spawn(|| placement(session, deadline));
-            let rights = scope.spawn(|| rights::rights(session, token, deadline));
-            let version = scope.spawn(|| compute::newest_version(session, deadline));
+            let flavors = spawn(scope, || compute::flavors(session, deadline));
+            let image = spawn(scope, move || image::find(session, image, deadline));
+            let quota = spawn(scope, || compute::quota(session, deadline));
+            let servers = spawn(scope, || compute::servers(session, deadline));
+            let keys = spawn(scope, || compute::keypairs(session, deadline));
+            let networks = spawn(scope, || network::networks(session, deadline));
+            let subnets = spawn(scope, || network::subnets(session, deadline));
+            let groups = spawn(scope, || network::security_groups(session, deadline));
+            let ports = spawn(scope, || limits::ports(session, deadline));
+            let parts = spawn(scope, || limits::parts(session, deadline));
+            let placed = spawn(scope, || placement(session, deadline));
+            let rights = spawn(scope, || rights::rights(session, token, deadline));
+            let version = spawn(scope, || compute::newest_version(session, deadline));
             Answers {
                 flavors: joined(flavors),
                 image: joined(image),

@@ -27,7 +27,7 @@ use openstack::CloudSettings;
 use system::advice::Advice;
 use system::deadline::Deadline;
 use system::environment::Environment;
-use system::threads::joined;
+use system::threads::{joined, spawn};
 
 use self::fix::Fix;
 pub use configuration::unusable;
@@ -146,7 +146,11 @@ pub fn run(
     thread::scope(|scope| {
         let clouds: Vec<_> = clouds
             .iter()
-            .map(|settings| scope.spawn(move || cloud::check(config, settings, keys, deadline)))
+            .map(|settings| {
+                spawn(scope, move || {
+                    cloud::check(config, settings, keys, deadline)
+                })
+            })
             .collect();
         let pool = pool::check(config, deadline);
         areas.extend(clouds.into_iter().map(joined));

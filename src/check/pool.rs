@@ -22,7 +22,7 @@ use config::Config;
 use scaling::observation::{CollectorView, Observed, PoolView};
 use scaling::policy::addresses;
 use system::deadline::Deadline;
-use system::threads::joined;
+use system::threads::{joined, spawn};
 use tick::pool::{Pool, TrackedMachines};
 
 const NAME: &str = "pool";
@@ -61,11 +61,13 @@ pub fn check(config: &Config, deadline: Deadline) -> Area {
     let mut answered = false;
     thread::scope(|scope| {
         let tools = &tools;
-        let view = scope.spawn(|| condor_pool.observe(&TrackedMachines::default(), deadline));
-        let rights = scope.spawn(move || rights(config, tools, deadline));
-        let tokens = scope.spawn(move || joining(config, tools, deadline));
-        let settings = scope.spawn(move || central_manager(config, tools, deadline));
-        let nodes = scope.spawn(move || inspect::nodes(tools, deadline));
+        let view = spawn(scope, || {
+            condor_pool.observe(&TrackedMachines::default(), deadline)
+        });
+        let rights = spawn(scope, move || rights(config, tools, deadline));
+        let tokens = spawn(scope, move || joining(config, tools, deadline));
+        let settings = spawn(scope, move || central_manager(config, tools, deadline));
+        let nodes = spawn(scope, move || inspect::nodes(tools, deadline));
         let host = config.condor.host_ip.as_deref();
         let hosts: Vec<Option<&str>> = match host.map(|host| addresses(host).map(Some)) {
             Some(all) => all.collect(),

@@ -42,7 +42,7 @@ use scaling::observation::{
     StartdView,
 };
 use system::deadline::Deadline;
-use system::threads::joined;
+use system::threads::{joined, spawn};
 use tick::pool::{JobsThere, Pool, TrackedMachines};
 
 use ads::folded::Ads;
@@ -253,7 +253,7 @@ impl CondorPool {
         let answers: Vec<(String, _)> = thread::scope(|scope| {
             let others = self.schedds.iter().skip(1);
             let others: Vec<_> = others
-                .map(|schedd| scope.spawn(|| observe(schedd)))
+                .map(|schedd| spawn(scope, || observe(schedd)))
                 .collect();
             // This thread has one to query, too: most pools have no other.
             let first = self.schedds.first().map(observe);
@@ -396,10 +396,10 @@ impl CondorPool {
         let named = negotiator::Named::by(demand.iter().copied());
         let is_any_waiting = demand.iter().any(|demand| demand.jobs > 0);
         let (limits, central_managers, negotiator) = thread::scope(|scope| {
-            let limits = is_any_waiting.then(|| scope.spawn(|| self.limits(deadline)));
+            let limits = is_any_waiting.then(|| spawn(scope, || self.limits(deadline)));
             let managers = self
                 .high_availability
-                .then(|| scope.spawn(|| self.central_managers(&collector, deadline)));
+                .then(|| spawn(scope, || self.central_managers(&collector, deadline)));
             let negotiator = self.negotiator(&named, deadline);
             (limits.map(joined), managers.map(joined), negotiator)
         });
@@ -432,7 +432,7 @@ impl Pool for CondorPool {
         let is_listed = !is_heard || !self.names_jobs || listed.is_some();
         thread::scope(|scope| {
             // Only reports name running jobs: no query that decides waits for this one.
-            let running = (!is_listed).then(|| scope.spawn(|| self.named_jobs(deadline)));
+            let running = (!is_listed).then(|| spawn(scope, || self.named_jobs(deadline)));
             let mut view = self.with_queues(watch, collector, deadline);
             let listed = listed.filter(|_| is_heard && self.names_jobs);
             view.jobs.running = running.map(joined).or(listed).unwrap_or_default();

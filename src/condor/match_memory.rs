@@ -3,12 +3,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::Permissions;
-use std::io::{self, Write};
+use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use jiff::{SignedDuration, Timestamp};
 use log::warn;
+use scaling::sorting::IntoMap;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -354,7 +355,7 @@ impl Entries<'_> {
         }
         fn each<T: DeserializeOwned>(entries: BTreeMap<String, &RawValue>) -> BTreeMap<String, T> {
             let read = |(name, entry)| Some((name, one(entry)?));
-            entries.into_iter().filter_map(read).collect()
+            entries.into_iter().filter_map(read).into_map()
         }
         Stored {
             version: self.version,
@@ -376,7 +377,7 @@ fn write(path: &Path, stored: &Stored) -> io::Result<()> {
         .prefix(".matches-")
         .permissions(Permissions::from_mode(0o600))
         .tempfile_in(folder)?;
-    file.write_all(&serde_json::to_vec(stored)?)?;
+    json::write(&mut file, stored)?;
     file.persist(path)?;
     Ok(())
 }

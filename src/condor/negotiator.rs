@@ -17,6 +17,7 @@ use ads::concurrency_limits::concurrency_limits;
 use scaling::job_requirements::with_parents;
 use scaling::observation::{Ceiling, Demand, NegotiatorView};
 use scaling::sorting;
+use scaling::sorting::IntoMap;
 use system::deadline::Deadline;
 
 /// More limits than these are not asked about: each is an argument of a tool.
@@ -179,7 +180,7 @@ impl Ask<'_> {
                 .or_else(|| said.get(&OF_ALL.to_owned()))?;
             Some((name.clone(), *limit))
         };
-        Ok(limits.iter().filter_map(limit).collect())
+        Ok(limits.iter().filter_map(limit).into_map())
     }
 
     /// How much claimed slots use of each.

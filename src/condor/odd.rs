@@ -11,6 +11,7 @@ use std::io::Write as _;
 use std::os::fd::AsRawFd;
 use std::time::Duration;
 
+use scaling::sorting::IntoMap;
 use serde_json::{Map, Value};
 
 use super::command::{Call, Tools};
@@ -185,7 +186,7 @@ impl Ask<'_> {
         let ad: BTreeMap<String, String> = ad
             .iter()
             .map(|(name, value)| (name.to_ascii_lowercase(), written(value)))
-            .collect();
+            .into_map();
         let number = |name: &str| ad.get(name).and_then(|text| amount(text));
         let owner = ad.get("owner").and_then(|text| ads::answer::string(text));
         let mut job = OddJob {

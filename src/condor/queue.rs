@@ -56,7 +56,7 @@ use scaling::job_requirements::OwnerBound;
 use scaling::observation::Demand;
 use scaling::observation::ScheddView;
 use system::deadline::Deadline;
-use system::threads::joined;
+use system::threads::{joined, spawn};
 
 /// The attributes by which idle jobs are grouped, besides those of the site's constraint and of their Requirements.
 const GROUP_BY: [&str; 18] = [
@@ -152,10 +152,10 @@ impl Schedd {
             deadline,
         };
         let (totals, to_come, folded, running_on) = thread::scope(|scope| {
-            let totals = scope.spawn(|| self.totals(tools, &filter.counted, deadline));
-            let to_come = scope.spawn(|| self.to_come(&question));
+            let totals = spawn(scope, || self.totals(tools, &filter.counted, deadline));
+            let to_come = spawn(scope, || self.to_come(&question));
             let running_on = (!silent.is_empty())
-                .then(|| scope.spawn(|| self.running_on(tools, silent, deadline)));
+                .then(|| spawn(scope, || self.running_on(tools, silent, deadline)));
             let folded = self.idle(&question, columns);
             let running_on = running_on.map_or(Ok(BTreeMap::new()), joined);
             (joined(totals), joined(to_come), folded, running_on)

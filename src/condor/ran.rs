@@ -265,10 +265,11 @@ struct Ad(Map<String, Value>);
 impl Ad {
     fn parse(text: &str) -> Option<Ad> {
         let map: Map<String, Value> = json::read(text).ok()?;
-        let lower = map
-            .into_iter()
-            .map(|(name, value)| (name.to_ascii_lowercase(), value));
-        Some(Ad(lower.collect()))
+        let mut lower = Map::new();
+        for (name, value) in map {
+            lower.insert(name.to_ascii_lowercase(), value);
+        }
+        Some(Ad(lower))
     }
 
     fn number(&self, name: &str) -> Option<i64> {

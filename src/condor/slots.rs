@@ -29,7 +29,7 @@ use scaling::job_names::MachineJobs;
 use scaling::observation::{CollectorView, StartdView};
 use scaling::sender::Sender;
 use system::deadline::Deadline;
-use system::threads::joined;
+use system::threads::{joined, spawn};
 
 /// The longest negotiation cycle that ehos believes.
 const MAX_CYCLE: Duration = Duration::from_secs(3600);
@@ -80,8 +80,8 @@ pub(super) fn observe(
     deadline: Deadline,
 ) -> Result<Collected, Error> {
     let (clock, daemons, startds) = thread::scope(|scope| {
-        let clock = scope.spawn(|| own_ad(tools, deadline));
-        let daemons = scope.spawn(|| daemons(tools, identity, deadline));
+        let clock = spawn(scope, || own_ad(tools, deadline));
+        let daemons = spawn(scope, || daemons(tools, identity, deadline));
         let startds = startds(tools, Asked::Collector, NODES, identity, deadline);
         (joined(clock), joined(daemons), startds)
     });

@@ -11,6 +11,7 @@ use super::search;
 use keys::{Setting, Value};
 use openstack::{Auth, CloudSettings, INTERFACES, ServiceSettings};
 use scaling::policy::CloudPolicy;
+use scaling::sorting::IntoMap;
 use system::advice::Advice;
 use system::environment::Environment;
 use userdata::cloudinit::Template;
@@ -455,7 +456,7 @@ impl CloudChecker<'_> {
         let maps = sections
             .iter()
             .filter_map(|section| section.value::<BTreeMap<_, _>>(key));
-        maps.flatten().collect()
+        maps.flatten().into_map()
     }
 
     fn metadata(&self, context: &mut Diagnostics<'_>) -> BTreeMap<String, String> {

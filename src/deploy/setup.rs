@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
+use scaling::sorting::IntoMap;
 
 use crate::local_keys::LocalKeys;
 use crate::prerequisites::{self, Asked, Change, Part, PublicKey, There};
@@ -239,7 +240,7 @@ pub fn keep_names(
         .iter()
         .filter(|(_, result)| result.error.is_none())
         .map(|(settings, result)| (settings.name.clone(), result.names.clone()))
-        .collect();
+        .into_map();
     config.keep_names(&names)
 }
 

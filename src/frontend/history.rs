@@ -16,6 +16,7 @@ use super::view::View;
 use report::history;
 use report::history::life::Life;
 use report::history::search::{Found, search};
+use system::json;
 
 /// Answers that need days read, one after the other, for which as many wait: they would take every connection else.
 const READING: usize = 8;
@@ -98,7 +99,7 @@ impl History {
         let mut text = b"{\"tick\":".to_vec();
         text.extend_from_slice(&self.status()?.body);
         text.extend_from_slice(b",\"view\":");
-        text.extend_from_slice(&serde_json::to_vec(&view)?);
+        json::write(&mut text, &view)?;
         text.push(b'}');
         Ok(Answer::ok(JSON, text))
     }

@@ -5,6 +5,7 @@ use std::io;
 use std::path::Path;
 
 use jiff::Timestamp;
+use scaling::sorting::IntoMap;
 use serde::Serialize;
 
 use report::history::steps::{Integral, Row, Series, Step};
@@ -204,7 +205,7 @@ fn phases(row: &Row, all: &Step) -> BTreeMap<String, Means> {
             means(row, |step| Integral(nodes(step), step.seconds)),
         )
     };
-    phases.map(|(phase, _)| nodes(phase)).collect()
+    phases.map(|(phase, _)| nodes(phase)).into_map()
 }
 
 /// Each cloud that answered.
@@ -217,7 +218,7 @@ fn clouds(row: &Row, all: &Step) -> BTreeMap<String, CloudShown> {
         };
         (name.clone(), shown)
     });
-    clouds.collect()
+    clouds.into_map()
 }
 
 #[allow(clippy::cast_precision_loss)] // Of a month.

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
+use scaling::sorting::IntoMap;
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
@@ -68,7 +69,7 @@ impl<'de> Deserialize<'de> for Image {
         let properties = items::fields(raw.get()).into_iter();
         image.properties = properties
             .filter_map(|(key, value)| Some((key, json::read(value.get()).ok()?)))
-            .collect();
+            .into_map();
         Ok(image)
     }
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::marker::PhantomData;
 
+use scaling::sorting::IntoMap;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{DeserializeOwned, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
@@ -205,7 +206,7 @@ pub fn texts<'de, D: Deserializer<'de>>(from: D) -> Result<BTreeMap<String, Stri
     let entries = fields(raw.get()).into_iter();
     Ok(entries
         .filter_map(|(key, value)| Some((key, text(value)?)))
-        .collect())
+        .into_map())
 }
 
 /// Of a field that is a list, the items that can be read.

@@ -25,7 +25,7 @@ use scaling::signing::SigningKeys;
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 use system::deadline::Deadline;
-use system::threads::joined;
+use system::threads::{joined, spawn};
 use tick::cloud::{Cloud, LeftoverQuery};
 use tick::internal_errors::same_cloud;
 
@@ -200,16 +200,23 @@ impl<'c> OpenStackCloud<'c> {
         // Before all else: when Keystone hangs or refuses, it is asked once, not by each of the threads.
         session.token(deadline)?;
         let (servers, quota, parts, flavors, look, image_tested) = thread::scope(|scope| {
-            let tested = scope.spawn(same_cloud(move || self.image_is_tested(traces, deadline)));
-            let look = scope.spawn(same_cloud(move || {
-                let deadline = deadline.at_most(LEFTOVERS_TIMEOUT);
-                leftovers::look(session, traces, self.floating_ips_of_nodes, deadline)
-            }));
-            let quota = scope.spawn(same_cloud(move || limits::quota(session, deadline)));
-            let parts = scope.spawn(same_cloud(move || {
-                limits::parts(session, deadline.at_most(PARTS_TIMEOUT))
-            }));
-            let flavors = scope.spawn(same_cloud(move || self.configured_flavors(deadline)));
+            let tested = spawn(
+                scope,
+                same_cloud(move || self.image_is_tested(traces, deadline)),
+            );
+            let look = spawn(
+                scope,
+                same_cloud(move || {
+                    let deadline = deadline.at_most(LEFTOVERS_TIMEOUT);
+                    leftovers::look(session, traces, self.floating_ips_of_nodes, deadline)
+                }),
+            );
+            let quota = spawn(scope, same_cloud(move || limits::quota(session, deadline)));
+            let parts = spawn(
+                scope,
+                same_cloud(move || limits::parts(session, deadline.at_most(PARTS_TIMEOUT))),
+            );
+            let flavors = spawn(scope, same_cloud(move || self.configured_flavors(deadline)));
             let servers = compute::servers(session, deadline);
             (
                 servers,

@@ -6,13 +6,14 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, Permissions};
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard};
 
 use jiff::{SignedDuration, Timestamp};
 use log::debug;
+use scaling::sorting::IntoMap;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
@@ -277,7 +278,7 @@ fn read(path: &Path) -> Result<Option<Stored>, String> {
             .into_iter()
             .filter_map(|(id, at)| Some((id, json::read(at.get()).ok()?)))
             .take(MAX_IMAGES)
-            .collect(),
+            .into_map(),
     }))
 }
 
@@ -290,7 +291,7 @@ fn write(path: &Path, stored: &Stored) -> io::Result<()> {
         .prefix(tick::state_directory::new_file::LOOKUPS)
         .permissions(Permissions::from_mode(0o600))
         .tempfile_in(path.parent().unwrap_or(Path::new(".")))?;
-    file.write_all(&serde_json::to_vec(stored)?)?;
+    json::write(&mut file, stored)?;
     file.persist(path)?;
     Ok(())
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs::{self, Permissions};
-use std::io::{self, Write};
+use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::auth::Token;
 use super::catalog::Catalog;
+use system::json;
 use system::own_file;
 
 /// Where a token is kept, and whose it is.
@@ -118,7 +119,7 @@ impl TokenCache {
             .prefix(tick::state_directory::new_file::CLOUD_TOKEN)
             .permissions(Permissions::from_mode(0o600))
             .tempfile_in(folder)?;
-        file.write_all(&serde_json::to_vec(&stored)?)?;
+        json::write(&mut file, &stored)?;
         file.persist(&self.path)?;
         Ok(())
     }

@@ -28,6 +28,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 use scaling::observation::Resources;
 use scaling::sorting;
+use scaling::sorting::IntoMap;
 use serde::Serialize;
 
 pub use ad::attribute_names;
@@ -358,7 +359,7 @@ impl Builder {
         let medians: BTreeMap<u32, Seconds> = of_class
             .iter_mut()
             .filter_map(|(class, runs)| Some((*class, median(runs)?)))
-            .collect();
+            .into_map();
         for (_, job) in &mut self.jobs {
             if job.runs == UNKNOWN {
                 job.runs = medians.get(&job.class).copied().unwrap_or(general);

@@ -8,6 +8,7 @@ mod resources;
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
+use scaling::sorting::IntoMap;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::{Map, Value};
@@ -456,7 +457,7 @@ impl TickReport {
                 .durations
                 .iter()
                 .map(|(name, took)| (name.clone(), milliseconds(*took)))
-                .collect(),
+                .into_map(),
             policy: plan.policy.clone(),
             queue: queue(plan),
             demand: demand(plan),

@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use crate::sorting::IntoMap;
 use serde::{Deserialize, Serialize};
 
 use super::capacity::Capacity;
@@ -285,13 +286,13 @@ pub fn candidates(
     let slots: BTreeMap<&str, &str> = startds
         .iter()
         .filter_map(|startd| Some((startd.machine.as_str(), startd.slots.first()?.name.as_str())))
-        .collect();
+        .into_map();
     let configured = policy.clouds.iter().flat_map(|cloud| {
         let flavors = cloud.flavors.iter();
         flavors.map(|flavor| NodeType::of(cloud, flavor))
     });
     let mut examples: BTreeMap<NodeType, Option<String>> =
-        configured.map(|node_type| (node_type, None)).collect();
+        configured.map(|node_type| (node_type, None)).into_map();
     for node in state.nodes.values() {
         let example = examples.entry(node.node_type.clone()).or_default();
         let proven = node.join.proven && !node.failed;

@@ -4,6 +4,27 @@
 //! a tick sorts thousands of things is that worth it.
 
 use std::cmp::Ordering;
+use std::collections::BTreeMap;
+
+/// Collects into a map.
+pub trait IntoMap<K, V> {
+    /// Inserts one entry after the other. `collect` sorts them first, with a sorting algorithm for each iterator.
+    fn into_map(self) -> BTreeMap<K, V>;
+}
+
+impl<K: Ord, V, I: Iterator<Item = (K, V)>> IntoMap<K, V> for I {
+    fn into_map(mut self) -> BTreeMap<K, V> {
+        filled(&mut self)
+    }
+}
+
+fn filled<K: Ord, V>(entries: &mut dyn Iterator<Item = (K, V)>) -> BTreeMap<K, V> {
+    let mut map = BTreeMap::new();
+    for (key, value) in entries {
+        map.insert(key, value);
+    }
+    map
+}
 
 /// Sorts as `slice::sort_by` does: equal items keep their order.
 pub fn by<T>(items: &mut [T], mut order: impl FnMut(&T, &T) -> Ordering) {
@@ -54,6 +75,12 @@ mod tests {
     use super::*;
 
     proptest! {
+        #[test]
+        fn a_map_is_filled_as_the_library_fills_it(entries: Vec<(u8, u16)>) {
+            let expected: BTreeMap<u8, u16> = entries.iter().copied().collect();
+            prop_assert_eq!(entries.into_iter().into_map(), expected);
+        }
+
         #[test]
         fn items_are_sorted_as_the_library_sorts_them(mut items: Vec<(u8, u16)>) {
             let mut expected = items.clone();

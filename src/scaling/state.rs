@@ -10,6 +10,7 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use crate::sorting::IntoMap;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -529,7 +530,7 @@ impl State {
                 .collect(),
             volumes: volumes
                 .map(|volume| (volume.id.clone(), volume.goes))
-                .collect(),
+                .into_map(),
             servers,
         }
     }

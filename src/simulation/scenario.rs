@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use scaling::sorting::IntoMap;
 use serde::{Deserialize, Serialize};
 
 use scaling::policy::CloudPolicy;
@@ -148,7 +149,7 @@ impl Scenario {
             let prices = cloud.flavors.iter();
             let prices = prices.filter_map(|(name, flavor)| Some((name.clone(), flavor.price?)));
             CloudPolicy {
-                prices: prices.collect(),
+                prices: prices.into_map(),
                 billing_period: cloud.billing_period_seconds.map(Duration::from_secs),
                 ..CloudPolicy::new(name, cloud.flavors.keys().cloned().collect(), IMAGE)
             }

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use scaling::sorting::IntoMap;
 use secrecy::SecretString;
 
 use ::tick::backends::Backends;
@@ -111,7 +112,7 @@ impl Cloud for SimulatedCloud<'_> {
                 },
             },
             parts: Observed::Known(SecondaryQuota::default()),
-            flavors: flavors.collect(),
+            flavors: flavors.into_map(),
             leftovers: self.leftovers(&world, traces),
         })
     }

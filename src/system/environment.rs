@@ -20,12 +20,14 @@ pub struct Environment {
 impl Environment {
     /// That of this process.
     pub fn of_process() -> Environment {
+        let mut variables = BTreeMap::new();
+        for (name, value) in std::env::vars_os() {
+            if let (Ok(name), Ok(value)) = (name.into_string(), value.into_string()) {
+                variables.insert(name, value);
+            }
+        }
         Environment {
-            variables: std::env::vars_os()
-                .filter_map(|(name, value)| {
-                    Some((name.into_string().ok()?, value.into_string().ok()?))
-                })
-                .collect(),
+            variables,
             root: PathBuf::from("/"),
             working_directory: std::env::current_dir().unwrap_or_else(|_| PathBuf::from(".")),
         }

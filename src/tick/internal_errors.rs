@@ -19,6 +19,7 @@ use crate::state_directory::new_file;
 use scaling::action::{CloudAction, Done, Failure, FailureKind};
 use scaling::observation::{CloudName, CloudView, ServerRecord};
 use system::deadline::Deadline;
+use system::json;
 use system::own_file;
 
 /// The file in the state directory: when ehos last panicked, by cloud.
@@ -82,7 +83,7 @@ fn add(path: &Path, cloud: CloudName, at: Timestamp) -> io::Result<()> {
     let mut file = tempfile::Builder::new()
         .prefix(new_file::INTERNAL_ERRORS)
         .tempfile_in(path.parent().unwrap_or(Path::new(".")))?;
-    serde_json::to_writer(&mut file, &panics)?;
+    json::write(&mut file, &panics)?;
     file.persist(path)?;
     Ok(())
 }
@@ -165,7 +166,7 @@ impl Cloud for LeftOut {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use system::threads::joined;
+    use system::threads::{joined, spawn};
 
     #[test]
     fn panics_are_kept_by_cloud_and_no_longer_than_they_matter() {
@@ -194,8 +195,8 @@ mod tests {
         let blue = Some("blue".to_owned());
         asking(blue.clone(), || {
             std::thread::scope(|scope| {
-                assert_eq!(joined(scope.spawn(asked)), None);
-                assert_eq!(joined(scope.spawn(same_cloud(asked))), blue);
+                assert_eq!(joined(spawn(scope, asked)), None);
+                assert_eq!(joined(spawn(scope, same_cloud(asked))), blue);
             });
             assert_eq!(asking(None, asked), None);
             assert_eq!(asked(), blue);

@@ -17,7 +17,7 @@ use scaling::observation::{CloudName, CloudView, Demand, Observation, Observed, 
 use scaling::policy::Policy;
 use scaling::state::{NodeState, Shared, State};
 use system::deadline::Deadline;
-use system::threads::joined;
+use system::threads::{joined, spawn};
 
 /// How long each source took.
 pub type Durations = BTreeMap<String, Duration>;
@@ -40,7 +40,7 @@ pub fn observe(
                 let name = cloud.name().to_owned();
                 let query = move || timed(|| cloud.observe(&traces, deadline));
                 let asked = Some(name.clone());
-                (name, scope.spawn(|| asking(asked, query)))
+                (name, spawn(scope, || asking(asked, query)))
             })
             .collect();
         let pool = timed(|| backends.pool.observe(&watch, deadline));

@@ -8,6 +8,7 @@ use super::{AD_MAX, ADS_MAX, ALL_ADS_MAX, Folded, PARALLEL, REQUESTS};
 use crate::column::LONG;
 use crate::job_ad::{JobAd, JobColumns, Unread};
 use scaling::job_requirements::{JobFault, OwnerBound, RequirementsDigest};
+use scaling::sorting::IntoMap;
 
 /// Jobs that refer to more attributes ask for no columns: they are read one by one.
 const NAMES_MAX: usize = 30;
@@ -60,7 +61,7 @@ impl Folded {
                 ending.rest.next()?;
                 let all = ad.iter();
                 all.map(|(name, text)| (name.as_str(), text.as_str()))
-                    .collect()
+                    .into_map()
             }
             None => {
                 let columns = self.columns.all().into_iter();

@@ -18,7 +18,7 @@ use scaling::sorting;
 use scaling::state::State;
 use system::deadline::Deadline;
 use system::environment::Environment;
-use system::threads::joined;
+use system::threads::{joined, spawn};
 use tick::cloud::Cloud;
 use tick::signing_key;
 use userdata::node::NodeUserData;
@@ -81,7 +81,7 @@ pub(super) fn look<'c>(
         let running: Vec<_> = backends
             .clouds
             .iter()
-            .map(|cloud| scope.spawn(|| one(config, &**cloud, state, deadline)))
+            .map(|cloud| spawn(scope, || one(config, &**cloud, state, deadline)))
             .collect();
         running.into_iter().map(joined).collect()
     });

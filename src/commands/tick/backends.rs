@@ -9,6 +9,7 @@ use config::Config;
 use openstack::CloudSettings;
 use openstack::{self, OpenStackCloud};
 use scaling::signing::SigningKeys;
+use scaling::sorting::IntoMap;
 use userdata::node::NodeUserData;
 
 /// Returns the backends of the configuration, without a query yet. Tokens of clouds and look-ups are kept in
@@ -68,5 +69,5 @@ fn startd_attributes(config: &Config) -> StartdAttributes {
         let attributes = settings.startd_attributes.clone();
         (settings.name.clone(), attributes.into_iter().collect())
     };
-    config.clouds.iter().map(of).collect()
+    config.clouds.iter().map(of).into_map()
 }

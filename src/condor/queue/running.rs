@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use scaling::observation::RunningJobs;
+use scaling::sorting::IntoMap;
 use system::deadline::Deadline;
 use tick::pool::{JobThere, JobsThere};
 
@@ -84,7 +85,7 @@ pub(super) fn since(
         let none = RunningJobs::default();
         (machine, jobs.fold(none, |sum, job| sum.and(&job)))
     };
-    running_on.into_iter().map(of_machine).collect()
+    running_on.into_iter().map(of_machine).into_map()
 }
 
 /// The constraint of jobs that run on these machines, and of those of which that cannot be asked.
@@ -119,7 +120,7 @@ impl<'a> Asked<'a> {
         Asked(
             names
                 .map(|machine| (machine.to_ascii_lowercase(), machine))
-                .collect(),
+                .into_map(),
         )
     }
 

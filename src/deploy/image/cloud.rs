@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use log::warn;
+use scaling::sorting::IntoMap;
 
 use super::BuildRequest;
 use super::build::BuildBackend;
@@ -166,7 +167,7 @@ impl<'a> CloudBackend<'a> {
         ]
         .into_iter()
         .map(|(key, value)| (key.to_owned(), value))
-        .collect()
+        .into_map()
     }
 
     fn snapshot(&mut self, builder: &str, attempt: &mut Attempt) -> Result<(), Error> {

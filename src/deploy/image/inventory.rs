@@ -11,7 +11,7 @@ use openstack::{Error, compute, image};
 use scaling::observation::METADATA_CLUSTER;
 use scaling::sorting;
 use system::deadline::Deadline;
-use system::threads::joined;
+use system::threads::{joined, spawn};
 
 /// The images of the pool in one cloud.
 #[derive(Debug)]
@@ -70,7 +70,7 @@ pub(super) fn at_once<'c, T: Send>(
     thread::scope(|scope| {
         let running: Vec<_> = clouds
             .iter()
-            .map(|cloud| (cloud.name.clone(), scope.spawn(move || work(cloud))))
+            .map(|cloud| (cloud.name.clone(), spawn(scope, move || work(cloud))))
             .collect();
         let running = running.into_iter();
         running

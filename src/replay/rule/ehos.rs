@@ -25,6 +25,7 @@ use scaling::reason::Reason;
 use scaling::schedule::Spare;
 use scaling::sender::Sender;
 use scaling::signing::SigningKeys;
+use scaling::sorting::IntoMap;
 use scaling::state::{Outcome, State};
 use secrecy::SecretString;
 
@@ -155,7 +156,7 @@ impl Ehos {
                 parts: Observed::Known(SecondaryQuota::default()),
                 flavors: flavors
                     .map(|flavor| (flavor.name.clone(), flavor.flavor.clone()))
-                    .collect(),
+                    .into_map(),
                 unread_flavors: BTreeMap::new(),
                 image_tested: true,
                 leftovers: Observed::Known(Leftovers::default()),

@@ -6,6 +6,7 @@ use std::fmt::Write;
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
+use scaling::sorting::IntoMap;
 use serde::{Serialize, Serializer};
 
 use super::node_time::Stage;
@@ -168,7 +169,7 @@ impl Summary {
             by: by.name(),
             rows: rows.iter().map(|(name, one)| line(name, one)).collect(),
             others: (!rest.is_empty()).then(|| line(&others_name(rest.len()), &others)),
-            overhead: apart.then(|| overhead.collect()),
+            overhead: apart.then(|| overhead.into_map()),
             unattributed: Unattributed {
                 line: line("", &total.unattributed),
                 earlier_runs: shares.earlier.jobs,

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
+use scaling::sorting::IntoMap;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -294,7 +295,7 @@ impl Record {
                 .brakes
                 .iter()
                 .map(|brake| (brake.brake.to_string(), brake.text.clone()))
-                .collect(),
+                .into_map(),
             pauses: now.pauses.iter().map(|one| one.text.clone()).collect(),
             kept: now.kept.as_ref().map(|kept| kept.text.clone()),
             protected: now.protected.iter().map(|one| one.text.clone()).collect(),
@@ -341,7 +342,7 @@ fn events(now: &TickReport, before: Option<&Previous>) -> Vec<Event> {
         .iter()
         .flat_map(|before| &before.nodes)
         .map(|node| (node.node.as_str(), node))
-        .collect();
+        .into_map();
     let happened = |node: &NodeReport| {
         let was = known.get(node.node.as_str()).copied();
         // A node that waits for its delete says so once.

@@ -20,6 +20,7 @@ use super::sample::{Sample, time};
 use super::steps::{Row, SAMPLE_VALIDITY, Step};
 use super::{DAY, STEPS, write};
 use scaling::sorting;
+use system::json;
 use system::own_file;
 
 /// The shorter steps, in milliseconds.
@@ -345,7 +346,7 @@ fn write_steps(folder: &Path, date: Date, before: Option<i64>, now: i64) -> io::
 }
 
 /// A step as a line; nothing of an empty one.
-fn line(length: i64, from: i64, step: &Step) -> serde_json::Result<String> {
+fn line(length: i64, from: i64, step: &Step) -> io::Result<String> {
     if step.is_empty() {
         return Ok(String::new());
     }
@@ -354,5 +355,5 @@ fn line(length: i64, from: i64, step: &Step) -> serde_json::Result<String> {
         from: from / 1000,
         step: step.clone(),
     };
-    Ok(serde_json::to_string(&line)? + "\n")
+    Ok(json::text(&line)? + "\n")
 }

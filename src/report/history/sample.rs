@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
+use scaling::sorting::IntoMap;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
@@ -128,17 +129,17 @@ impl Sample {
         };
         let values = line.values();
         let known = |(series, value): (Series, Option<f64>)| Some((series, Integral(value?, 1.0)));
-        second.values = values.into_iter().filter_map(known).collect();
+        second.values = values.into_iter().filter_map(known).into_map();
         let nodes = line.nodes.into_iter();
         second.nodes = nodes
             .map(|(phase, count)| (phase.to_string(), number(count)))
             .filter(|(phase, _)| phase.len() <= MAX_NAME)
-            .collect();
+            .into_map();
         let owners = line.owners.into_iter().take(OWNERS + 1);
         second.owners = owners
             .filter(|(owner, _)| owner.len() <= MAX_NAME)
             .map(|(owner, cores)| (owner, number(cores)))
-            .collect();
+            .into_map();
         let clouds = line.clouds.into_iter();
         second.clouds = clouds
             .filter(|(name, counts)| counts.answers && name.len() <= MAX_NAME)
@@ -149,7 +150,7 @@ impl Sample {
                 };
                 (name, cloud)
             })
-            .collect();
+            .into_map();
         Some(Sample {
             at: line.at.as_millisecond(),
             second,

@@ -40,7 +40,7 @@ pub fn write(state_directory: &Path, now: &mut TickReport, keep_days: u64) -> io
     now.keep_since(before.as_ref());
     let days = read::days(&folder)?;
     if keep_days > 0 {
-        let line = serde_json::to_string(&Record::of(now, before.as_ref()))? + "\n";
+        let line = json::text(&Record::of(now, before.as_ref()))? + "\n";
         append(&folder.join(format!("{}{DAY}", day(now.at))), line)?;
         rollup::roll_up(&folder, &days, before.map(|before| before.at), now.at);
     }

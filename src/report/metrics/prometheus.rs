@@ -3,6 +3,7 @@
 mod exposition;
 
 use exposition::{Text, bytes, number, seconds, unix};
+use scaling::sorting::IntoMap;
 use std::collections::BTreeMap;
 
 use super::nodes;
@@ -61,7 +62,7 @@ fn of_tick(text: &mut Text, now: &TickReport) {
         "Response time of each source in the last tick.",
         took.map(|(source, took)| ([("source", source.as_str())], seconds(*took))),
     );
-    let mut unseen: BTreeMap<&str, u64> = UNSEEN_KINDS.iter().map(|kind| (*kind, 0)).collect();
+    let mut unseen: BTreeMap<&str, u64> = UNSEEN_KINDS.iter().map(|kind| (*kind, 0)).into_map();
     for source in &now.unknown_sources {
         *unseen.entry(source.source.kind.name()).or_default() += 1;
     }
@@ -76,7 +77,7 @@ fn of_tick(text: &mut Text, now: &TickReport) {
         Some(u8::from(now.standby.is_none())),
     );
     let none = BrakeName::ALL.iter().map(|name| (name.to_string(), 0));
-    let mut brakes: BTreeMap<String, u8> = none.collect();
+    let mut brakes: BTreeMap<String, u8> = none.into_map();
     brakes.extend(now.brakes.iter().map(|one| (one.brake.to_string(), 1)));
     text.gauge(
         "ehos_brake",

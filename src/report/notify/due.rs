@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use jiff::Timestamp;
+use scaling::sorting::IntoMap;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 
@@ -74,7 +75,7 @@ pub struct Memory {
 fn each<'de, D: Deserializer<'de>>(from: D) -> Result<BTreeMap<String, Known>, D::Error> {
     let entries = BTreeMap::<String, Box<RawValue>>::deserialize(from)?;
     let known = |(key, entry): (String, Box<RawValue>)| Some((key, json::read(entry.get()).ok()?));
-    Ok(entries.into_iter().filter_map(known).collect())
+    Ok(entries.into_iter().filter_map(known).into_map())
 }
 
 /// Whether a notice may be repeated. One sent in the future was sent before the clock was set back.

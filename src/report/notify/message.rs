@@ -5,6 +5,7 @@ use serde::Serialize;
 
 use super::due::{Notice, State};
 use crate::TickReport;
+use system::json;
 use system::plain::{self, clean};
 
 /// The version of this layout.
@@ -42,5 +43,5 @@ pub fn json(snapshot: &TickReport, notices: &[Notice<'_>]) -> String {
         notices,
     };
     // Strings, numbers and times: always JSON.
-    plain::json(&serde_json::to_string(&message).unwrap_or_default()).into_owned()
+    plain::json(&json::text(&message).unwrap_or_default()).into_owned()
 }

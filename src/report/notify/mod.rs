@@ -7,7 +7,7 @@ mod due;
 mod message;
 mod settings;
 
-use std::io::{self, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -23,6 +23,7 @@ pub use settings::Settings;
 use system::child;
 use system::deadline::Deadline;
 use system::http_client;
+use system::json;
 use system::own_file;
 use system::rights;
 
@@ -158,7 +159,7 @@ fn save(directory: &Path, memory: &Memory) -> io::Result<()> {
     let mut file = tempfile::Builder::new()
         .prefix(tick::state_directory::new_file::NOTICES)
         .tempfile_in(directory)?;
-    file.write_all(&serde_json::to_vec(memory)?)?;
+    json::write(&mut file, memory)?;
     file.persist(path(directory)).map_err(|error| error.error)?;
     Ok(())
 }

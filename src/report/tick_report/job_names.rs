@@ -15,6 +15,7 @@ use scaling::observation::{Demand, Observed, PoolView};
 use scaling::plan::Plan;
 use scaling::reason::Reason;
 use scaling::sorting;
+use scaling::sorting::IntoMap;
 use scaling::source::SourceKind;
 use scaling::submitter::{Submitter, SubmitterLimits, Submitters};
 
@@ -152,7 +153,7 @@ impl TickReport {
     pub fn keep_since(&mut self, before: Option<&Previous>) {
         let before = before.iter().flat_map(|before| &before.groups);
         let before: BTreeMap<&str, &PreviousGroup> =
-            before.map(|group| (group.id.as_str(), group)).collect();
+            before.map(|group| (group.id.as_str(), group)).into_map();
         let at = self.at;
         for group in &mut self.groups {
             let same = before.get(group.id.as_str());

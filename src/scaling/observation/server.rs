@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use crate::sorting::IntoMap;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -285,16 +286,13 @@ pub fn execute_metadata(
     flavor: &str,
     image: &str,
 ) -> BTreeMap<String, String> {
-    [
+    texts(&[
         (METADATA_CLUSTER, cluster),
         (METADATA_ROLE, "execute"),
         (METADATA_NODE, &node.0),
         (METADATA_FLAVOR, flavor),
         (METADATA_IMAGE, image),
-    ]
-    .into_iter()
-    .map(|(key, value)| (key.to_owned(), value.to_owned()))
-    .collect()
+    ])
 }
 
 /// The metadata of a builder: a server that becomes an image. A tick deletes it when it is older than `lifetime` (whole
@@ -305,23 +303,24 @@ pub fn builder_metadata(
     lifetime: Duration,
 ) -> BTreeMap<String, String> {
     let lifetime = lifetime.as_secs().to_string();
-    [
+    texts(&[
         (METADATA_CLUSTER, cluster),
         (METADATA_ROLE, "builder"),
         (METADATA_NODE, &node.0),
         (METADATA_LIFETIME, &lifetime),
-    ]
-    .into_iter()
-    .map(|(key, value)| (key.to_owned(), value.to_owned()))
-    .collect()
+    ])
 }
 
 /// The metadata of a central manager. No tick ever touches such a server.
 pub fn master_metadata(cluster: &str) -> BTreeMap<String, String> {
-    [(METADATA_CLUSTER, cluster), (METADATA_ROLE, "master")]
-        .into_iter()
-        .map(|(key, value)| (key.to_owned(), value.to_owned()))
-        .collect()
+    texts(&[(METADATA_CLUSTER, cluster), (METADATA_ROLE, "master")])
+}
+
+fn texts(entries: &[(&str, &str)]) -> BTreeMap<String, String> {
+    let entries = entries.iter();
+    entries
+        .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
+        .into_map()
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ use crate::job_requirements::{JobFault, with_parents};
 use crate::observation::{Ceiling, Demand, MaxRunning, NegotiatorView, Observed};
 use crate::reason::Reason;
 use crate::sorting;
+use crate::sorting::IntoMap;
 use crate::state::NodeType;
 
 /// Waiting jobs, and how many of them the negotiator would start.
@@ -141,7 +142,7 @@ impl<'a> Planner<'a> {
     fn node_types(&self) -> BTreeMap<NodeType, Option<Capacity>> {
         let made = self.options().into_iter().map(|(_, node_type)| node_type);
         let mut all: BTreeMap<NodeType, Option<Capacity>> =
-            made.map(|node_type| (node_type, None)).collect();
+            made.map(|node_type| (node_type, None)).into_map();
         let of_nodes = self.survey.node_types.iter();
         all.extend(of_nodes.map(|node_type| (node_type.clone(), None)));
         for (node_type, capacity) in &mut all {

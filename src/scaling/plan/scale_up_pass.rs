@@ -16,6 +16,7 @@ use crate::observation::{
 };
 use crate::policy::CloudPolicy;
 use crate::reason::{Made, Reason, Refuses};
+use crate::sorting::IntoMap;
 use crate::state::NodeType;
 use crate::submitter::Submitters;
 
@@ -250,7 +251,7 @@ impl<'a> Planner<'a> {
         };
         tested
             .map(|candidate| (candidate.node_type.clone(), share(candidate)))
-            .collect()
+            .into_map()
     }
 
     /// Whether the first boot of this cloud's image was seen to go well: `ehos image build` has made it, or the pool's
