@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
+use scaling::sorting::IntoSet;
 use sha2::{Digest, Sha256};
 
 use crate::column::LONG;
@@ -61,7 +62,7 @@ impl Columns {
         names
             .map(String::as_str)
             .filter(|name| !built_in(name) && is_plain(name) && !OF_GROUPS.contains(name))
-            .collect()
+            .into_set()
     }
 
     /// … with these, as far as there is room for them.

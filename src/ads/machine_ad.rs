@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
-use scaling::sorting::IntoMap;
+use scaling::sorting::{IntoMap, IntoSet};
 use serde::{Deserialize, Serialize};
 
 use crate::expression::{Names, Scope};
@@ -349,7 +349,7 @@ impl MachineAd {
 
     /// The slots of a node that offers `capacity`, for HTCondor, and how many they are.
     pub fn slots(&self, capacity: &Capacity) -> (String, u64) {
-        let spaces: BTreeSet<&Resources> = capacity.spaces().collect();
+        let spaces: BTreeSet<&Resources> = capacity.spaces().into_set();
         let mut out = String::new();
         let sum =
             |of: fn(&Resources) -> u64| capacity.spaces().map(of).fold(0, u64::saturating_add);

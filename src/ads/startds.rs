@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use scaling::observation::{DrainView, NodeId, StartdView, UnreadableAd};
 use scaling::sender::Sender;
+use scaling::sorting;
 
 use crate::answer::since;
 use slot::{Slot, SlotAd};
@@ -168,7 +169,9 @@ fn add_stray(startd: &mut StartdView, stray: &Slot, now: i64) {
 fn view(key: StartdKey, mut slots: Vec<Slot>, now: i64) -> StartdView {
     let ago = |slot: &Slot| slot.heard.map_or(Duration::ZERO, |heard| since(now, heard));
     // By the name of the first one the startd is drained.
-    slots.sort_by_key(|slot| slot.name.is_none());
+    if slots.len() > 1 {
+        sorting::by_key(&mut slots, |slot| slot.name.is_none());
+    }
     let drain = slots.iter_mut().find_map(|slot| slot.draining.take());
     let complete = slots.iter().all(|slot| slot.drained && slot.claims == 0);
     let up_for = |slot: &Slot| {

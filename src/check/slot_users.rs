@@ -7,6 +7,7 @@ use std::path::Path;
 
 use super::Finding;
 use condor::inspect::NodeSettings;
+use scaling::sorting;
 use userdata::builtin_templates;
 
 const CHECK: &str = "slot-users";
@@ -49,7 +50,7 @@ pub fn nodes(found: &[NodeSettings], cluster: &str) -> Finding {
             without.push(&node.machine);
         }
     }
-    without.sort_unstable();
+    sorting::ascending(&mut without);
     match without.first() {
         Some(first) => Finding::warning(
             CHECK,

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{Access, StatVfsMountFlags, access, statvfs};
 use rustix::process::geteuid;
+use scaling::sorting;
 
 use super::fix::Fix;
 use super::{Finding, Outcome};
@@ -192,7 +193,7 @@ fn foreign_entry(directory: &Path, found: &Metadata) -> Option<Finding> {
         })
     });
     let mut bad: Vec<PathBuf> = bad.map(|entry| entry.path()).collect();
-    bad.sort();
+    sorting::ascending(&mut bad);
     let first = bad.first()?;
     let of = fs::symlink_metadata(first).map_or(0, |it| it.uid());
     let (owner, place) = (rights::user_name(found.uid()), directory.display());

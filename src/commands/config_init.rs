@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::bail;
+use scaling::sorting;
 use secrecy::ExposeSecret;
 
 use crate::cli::ConfigInit;
@@ -225,7 +226,7 @@ fn public_keys(environment: &Environment) -> Vec<String> {
         .filter_map(|entry| Some(entry.ok()?.path()))
         .filter(|path| path.extension().is_some_and(|extension| extension == "pub"))
         .collect();
-    files.sort();
+    sorting::ascending(&mut files);
     // An unreadable file belongs to another user.
     files
         .iter()

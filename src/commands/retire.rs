@@ -10,6 +10,7 @@ use std::path::Path;
 use anyhow::{Context, bail};
 use jiff::{SignedDuration, Timestamp};
 use log::warn;
+use scaling::sorting::IntoSet;
 
 use self::looking::Looked;
 use super::delete::{jobs_on, named_jobs};
@@ -106,7 +107,7 @@ fn head(args: &Retire, config: &Config, directory: &Path, state: &State) -> Stri
             .clone()
             .flat_map(|node| node.join.machines().chain([node.name.as_str()]))
             .map(str::to_owned)
-            .collect();
+            .into_set();
         let claims = nodes.filter_map(|node| node.claims.count).sum();
         text += &named_jobs(claims, &jobs_on(config, directory, &machines));
     }

@@ -32,9 +32,11 @@ use std::thread;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use scaling::sorting;
 
 use scaling::action::{Done, Failure, FailureKind, PoolAction, StartdIdentity};
 use scaling::idle_time::young;
+use scaling::index::Names;
 use scaling::job_names::{JobQuery, MachineJobs, PoolJobs};
 use scaling::job_requirements::{JobGroupKey, MatchTarget, Matches, RequirementsDigest};
 use scaling::observation::{
@@ -360,11 +362,11 @@ impl CondorPool {
             let startds = collector.startds.iter().filter(fresh);
             startds.filter(|startd| !drained(startd))
         };
-        let servers: BTreeSet<&str> = heard()
+        let servers: Names<'_> = heard()
             .filter_map(|one| one.instance_id.as_deref())
             .collect();
         let unnamed = heard().filter(|one| one.instance_id.is_none());
-        let machines: BTreeSet<&str> = unnamed
+        let machines: Names<'_> = unnamed
             .flat_map(|one| {
                 [
                     one.machine.as_str(),
@@ -461,7 +463,7 @@ impl Pool for CondorPool {
         for schedd in &self.schedds {
             all.extend(schedd.jobs_on(&self.tools, machines, deadline)?);
         }
-        all.jobs.sort();
+        sorting::ascending(&mut all.jobs);
         Ok(all)
     }
 

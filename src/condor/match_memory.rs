@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use jiff::{SignedDuration, Timestamp};
 use log::warn;
-use scaling::sorting::IntoMap;
+use scaling::sorting::{IntoMap, IntoSet};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -191,7 +191,7 @@ impl MatchCache {
 
     /// Names of questions that took too long a while ago.
     pub(super) fn slow(&self) -> BTreeSet<String> {
-        self.stored.slow.keys().cloned().collect()
+        self.stored.slow.keys().cloned().into_set()
     }
 
     /// Whether this question took too long a while ago.

@@ -103,7 +103,7 @@ impl Ask<'_> {
             .into_iter()
             .map(|(owner, jobs)| (jobs, owner))
             .collect();
-        owners.sort();
+        sorting::ascending(&mut owners);
         let mut all = Vec::new();
         for (place, (jobs, owner)) in owners.iter().enumerate() {
             let mut read = Vec::new();

@@ -11,6 +11,7 @@
 use std::collections::BTreeSet;
 
 use ads::answer::quoted;
+use scaling::sorting::IntoSet;
 
 /// Attributes whose texts are known not to refer to much. Source: HTCondor manual, JOB_DEFAULT_REQUESTMEMORY and
 /// JOB_DEFAULT_REQUESTDISK; as 23.9.6 writes them.
@@ -77,7 +78,7 @@ pub(super) fn plain(names: &[String], requirements: bool) -> String {
         .chain(REACHED)
         .map(str::to_ascii_lowercase)
         .filter(|name| !matches!(&**name, "jobstatus" | "jobuniverse" | "requirements"))
-        .collect();
+        .into_set();
     let mut plain = literals(names.iter().map(String::as_str));
     if requirements {
         let known: Vec<&str> = names

@@ -32,6 +32,7 @@ mod job_filter;
 
 pub(crate) use job_filter::JobFilter;
 use running::since;
+use scaling::sorting;
 pub(super) use select::Selection;
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -305,7 +306,7 @@ impl Schedd {
             .into_iter()
             .map(|(owner, jobs)| (jobs, owner))
             .collect();
-        owners.sort();
+        sorting::ascending(&mut owners);
         let mut all = self.folded(question, columns.clone(), true);
         let mut left = u32::try_from(owners.len()).unwrap_or(u32::MAX);
         for (jobs, owner) in owners {

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::drop_in;
 use super::error::{Diagnostic, Error};
+use scaling::sorting;
 use system::environment::Environment;
 use userdata::builtin_templates;
 
@@ -81,7 +82,7 @@ pub(super) fn left_out(files: &[PathBuf]) -> Vec<PathBuf> {
         let paths = entries.map(|entry| entry.path());
         all.extend(paths.filter(|path| path.extension().is_some_and(|ending| ending == "yml")));
     }
-    all.sort();
+    sorting::ascending(&mut all);
     all
 }
 
@@ -114,6 +115,6 @@ fn drop_ins(folder: &Path) -> Result<Vec<PathBuf>, Error> {
             files.push(path);
         }
     }
-    files.sort();
+    sorting::ascending(&mut files);
     Ok(files)
 }

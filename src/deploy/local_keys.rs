@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
+use scaling::sorting;
 
 use system::advice::Advice;
 use system::child;
@@ -91,7 +92,7 @@ impl LocalKeys {
             .map(|entry| entry.path())
             .collect();
         files.extend(configured(home));
-        files.sort();
+        sorting::ascending(&mut files);
         files.dedup();
         for file in &files {
             if file.extension().is_some_and(|ending| ending == "pub") {

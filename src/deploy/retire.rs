@@ -8,6 +8,7 @@ pub mod report;
 
 use std::collections::BTreeSet;
 
+use scaling::sorting::IntoSet;
 use serde::Serialize;
 
 use crate::master::find::is_ready;
@@ -246,7 +247,7 @@ fn leftovers(state: &State, cloud: &str, view: &CloudView) -> Vec<Item> {
         LeftoverKind::Volume => ItemKind::Volume,
         LeftoverKind::FloatingIp => ItemKind::FloatingIp,
     };
-    let there: BTreeSet<&str> = view.servers.iter().map(OwnedServer::id).collect();
+    let there: BTreeSet<&str> = view.servers.iter().map(OwnedServer::id).into_set();
     for leftover in &found.ours {
         let item = Item::new(cloud, kind(leftover.kind()), leftover.id(), leftover.name());
         match leftover.server() {

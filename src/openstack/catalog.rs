@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use scaling::sorting::IntoSet;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 
@@ -198,7 +199,7 @@ impl Catalog {
             .filter(|endpoint| wanted.is_none_or(|region| endpoint.region() == region))
             .copied()
             .collect();
-        let regions: BTreeSet<&str> = fitting.iter().map(|endpoint| endpoint.region()).collect();
+        let regions: BTreeSet<&str> = fitting.iter().map(|endpoint| endpoint.region()).into_set();
         if regions.len() > 1 {
             let problem = format!("several regions have the {kind} service");
             let remedy = format!("set `region_name` to one of: {}", list(regions));
@@ -211,9 +212,10 @@ impl Catalog {
             let there = endpoints
                 .iter()
                 .map(|endpoint| format!("{} in {}", endpoint.interface, endpoint.region()))
-                .collect::<BTreeSet<_>>();
+                .into_set();
             let there = if there.is_empty() {
-                let types: BTreeSet<&str> = self.services.iter().map(|s| s.kind.as_str()).collect();
+                let types: BTreeSet<&str> =
+                    self.services.iter().map(|s| s.kind.as_str()).into_set();
                 format!("no {kind}, only: {}", list(types))
             } else {
                 list(there.iter().map(String::as_str))

@@ -5,6 +5,7 @@
 #![warn(missing_docs)]
 
 use scaling::sorting;
+use scaling::sorting::IntoSet;
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -163,7 +164,7 @@ impl Comparison {
         mut runs: Vec<Run>,
     ) -> Comparison {
         let owners = workload.classes.iter().map(|class| class.owner.as_str());
-        let owners: std::collections::BTreeSet<&str> = owners.collect();
+        let owners: std::collections::BTreeSet<&str> = owners.into_set();
         let last = workload.jobs.last().map_or(0, |job| job.submitted);
         mark_frontier(&mut runs);
         let advice = advice(&runs);

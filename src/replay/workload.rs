@@ -28,7 +28,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 use scaling::observation::Resources;
 use scaling::sorting;
-use scaling::sorting::IntoMap;
+use scaling::sorting::{IntoMap, IntoSet};
 use serde::Serialize;
 
 pub use ad::attribute_names;
@@ -343,7 +343,7 @@ impl Builder {
         let unknown: BTreeSet<u32> = (self.jobs.iter())
             .filter(|(_, job)| job.runs == UNKNOWN)
             .map(|(_, job)| job.class)
-            .collect();
+            .into_set();
         if unknown.is_empty() {
             return;
         }

@@ -13,6 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::time::Duration;
 
+use crate::sorting::IntoSet;
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, ToSpan};
 use serde::{Deserialize, Serialize};
@@ -396,7 +397,7 @@ fn by_cloud(
     let names: BTreeSet<&CloudName> = metered
         .chain(settled.iter().flat_map(|clouds| clouds.keys()))
         .filter(|name| policy.cloud(name).is_none())
-        .collect();
+        .into_set();
     let others = names.into_iter().map(|name| spent_in(name));
     clouds.extend(others.filter(|cost| cost.spent_this_month > Money::default()));
     clouds

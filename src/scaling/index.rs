@@ -7,13 +7,13 @@ use std::hash::{BuildHasherDefault, Hasher};
 pub(crate) type Index<K, V> = HashMap<K, V, BuildHasherDefault<NameHasher>>;
 
 /// A set of names.
-pub(crate) type Names<'a> = HashSet<&'a str, BuildHasherDefault<NameHasher>>;
+pub type Names<'a> = HashSet<&'a str, BuildHasherDefault<NameHasher>>;
 
 /// A hasher without a random source (design rule 7): equal input costs equal time.
 ///
 /// Names that somebody chose to collide make a look-up as slow as a search of a list.
-#[derive(Default)]
-pub(crate) struct NameHasher(u64);
+#[derive(Debug, Default)]
+pub struct NameHasher(u64);
 
 /// The fractional part of the golden ratio, and an odd number without a pattern.
 const FIRST: u64 = 0x9e37_79b9_7f4a_7c15;

@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use crate::index::{Index, index};
 use crate::sorting::IntoMap;
 use serde::{Deserialize, Serialize};
 
@@ -283,10 +284,12 @@ pub fn candidates(
     startds: &[StartdView],
     clouds: &BTreeMap<CloudName, Observed<CloudView>>,
 ) -> Vec<MatchTarget> {
-    let slots: BTreeMap<&str, &str> = startds
-        .iter()
-        .filter_map(|startd| Some((startd.machine.as_str(), startd.slots.first()?.name.as_str())))
-        .into_map();
+    let mut slots: Index<&str, &str> = index(startds.len());
+    for startd in startds {
+        if let Some(slot) = startd.slots.first() {
+            slots.insert(&startd.machine, &slot.name);
+        }
+    }
     let configured = policy.clouds.iter().flat_map(|cloud| {
         let flavors = cloud.flavors.iter();
         flavors.map(|flavor| NodeType::of(cloud, flavor))
@@ -294,8 +297,11 @@ pub fn candidates(
     let mut examples: BTreeMap<NodeType, Option<String>> =
         configured.map(|node_type| (node_type, None)).into_map();
     for node in state.nodes.values() {
-        let example = examples.entry(node.node_type.clone()).or_default();
         let proven = node.join.proven && !node.failed;
+        let example = match examples.get_mut(&node.node_type) {
+            Some(example) => example,
+            None => examples.entry(node.node_type.clone()).or_default(),
+        };
         if let (None, true, Some(machine)) = (&example, proven, &node.join.machine) {
             *example = slots.get(machine.as_str()).map(|name| (*name).to_owned());
         }

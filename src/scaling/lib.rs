@@ -13,7 +13,7 @@ pub mod first_seen;
 pub mod floating_ip;
 pub mod high_availability;
 pub mod idle_time;
-mod index;
+pub mod index;
 pub mod job_names;
 pub mod job_requirements;
 pub mod leftover;

@@ -17,6 +17,7 @@ use super::policy::Policy;
 use super::sender::Sender;
 use super::state::{BuilderState, NodeState, NodeType, Shared, State, UnmanagedMachines};
 use super::stranded::learn_jobless;
+use crate::sorting;
 pub(crate) use adopting::Listed;
 use adopting::{AllHolders, servers_of_nodes};
 use departing::{forget_departed, set_aside_removed_clouds};
@@ -262,8 +263,9 @@ impl<'a> NodeInventory<'a> {
                 }
             }
         }
-        self.stale_ads
-            .sort_unstable_by(|a, b| (&a.0, &a.1.machine).cmp(&(&b.0, &b.1.machine)));
+        sorting::by(&mut self.stale_ads, |a, b| {
+            (&a.0, &a.1.machine).cmp(&(&b.0, &b.1.machine))
+        });
     }
 }
 
@@ -294,7 +296,7 @@ fn add_impostors<'a>(
         }
     }
     // Not the order of the list.
-    all.sort_by(|(node, startd), (other, another)| {
+    sorting::by(all, |(node, startd), (other, another)| {
         let by_node = node.cmp(other);
         by_node.then_with(|| by_what_it_says(startd, another))
     });

@@ -4,7 +4,7 @@
 //! a tick sorts thousands of things is that worth it.
 
 use std::cmp::Ordering;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Collects into a map.
 pub trait IntoMap<K, V> {
@@ -14,16 +14,36 @@ pub trait IntoMap<K, V> {
 
 impl<K: Ord, V, I: Iterator<Item = (K, V)>> IntoMap<K, V> for I {
     fn into_map(mut self) -> BTreeMap<K, V> {
-        filled(&mut self)
+        map_of(&mut self)
     }
 }
 
-fn filled<K: Ord, V>(entries: &mut dyn Iterator<Item = (K, V)>) -> BTreeMap<K, V> {
+fn map_of<K: Ord, V>(entries: &mut dyn Iterator<Item = (K, V)>) -> BTreeMap<K, V> {
     let mut map = BTreeMap::new();
     for (key, value) in entries {
         map.insert(key, value);
     }
     map
+}
+
+/// Collects into a set.
+pub trait IntoSet<T> {
+    /// Inserts one item after the other, as [`IntoMap::into_map`] does with entries.
+    fn into_set(self) -> BTreeSet<T>;
+}
+
+impl<T: Ord, I: Iterator<Item = T>> IntoSet<T> for I {
+    fn into_set(mut self) -> BTreeSet<T> {
+        set_of(&mut self)
+    }
+}
+
+fn set_of<T: Ord>(items: &mut dyn Iterator<Item = T>) -> BTreeSet<T> {
+    let mut set = BTreeSet::new();
+    for item in items {
+        set.insert(item);
+    }
+    set
 }
 
 /// Sorts as `slice::sort_by` does: equal items keep their order.
@@ -41,6 +61,11 @@ pub fn by<T>(items: &mut [T], mut order: impl FnMut(&T, &T) -> Ordering) {
 /// Sorts as `slice::sort_by_key` does: equal items keep their order.
 pub fn by_key<T, K: Ord>(items: &mut [T], mut key: impl FnMut(&T) -> K) {
     by(items, |one, other| key(one).cmp(&key(other)));
+}
+
+/// Sorts as `slice::sort` does.
+pub fn ascending<T: Ord>(items: &mut [T]) {
+    by(items, T::cmp);
 }
 
 /// The places of this number of items, in their order.
@@ -76,7 +101,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_map_is_filled_as_the_library_fills_it(entries: Vec<(u8, u16)>) {
+        fn maps_and_sets_are_filled_as_the_library_fills_them(entries: Vec<(u8, u16)>) {
+            let expected: BTreeSet<(u8, u16)> = entries.iter().copied().collect();
+            prop_assert_eq!(entries.iter().copied().into_set(), expected);
             let expected: BTreeMap<u8, u16> = entries.iter().copied().collect();
             prop_assert_eq!(entries.into_iter().into_map(), expected);
         }
@@ -89,6 +116,9 @@ mod tests {
             prop_assert_eq!(&items, &expected);
             expected.sort_by(|one, other| other.cmp(one));
             by(&mut items, |one, other| other.cmp(one));
+            prop_assert_eq!(&items, &expected);
+            expected.sort();
+            ascending(&mut items);
             prop_assert_eq!(items, expected);
         }
     }

@@ -10,7 +10,7 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use crate::sorting::IntoMap;
+use crate::sorting::{IntoMap, IntoSet};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -350,7 +350,10 @@ impl State {
     pub fn removed(&self, configured: impl Fn(&str) -> bool) -> BTreeSet<CloudName> {
         let builders = self.builders.values().map(|builder| &builder.cloud);
         let clouds = builders.chain(self.removed_clouds.keys());
-        clouds.filter(|cloud| !configured(cloud)).cloned().collect()
+        clouds
+            .filter(|cloud| !configured(cloud))
+            .cloned()
+            .into_set()
     }
 
     /// Forgets what ran in a cloud that is not in the configuration any more; how many servers that were.
@@ -506,7 +509,7 @@ impl State {
         let mut servers: BTreeSet<String> = found
             .filter_map(|memory| memory.server.clone())
             .take(MAX_SERVERS)
-            .collect();
+            .into_set();
         let departed = self.departed.values();
         let mut departed: Vec<(&Tombstone, &String)> = departed
             .filter(|gone| gone.cloud == *cloud)
@@ -527,7 +530,7 @@ impl State {
         LeftoverQuery {
             joined_images: node_types
                 .map(|memory| memory.node_type.image.clone())
-                .collect(),
+                .into_set(),
             volumes: volumes
                 .map(|volume| (volume.id.clone(), volume.goes))
                 .into_map(),

@@ -7,6 +7,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use crate::sorting;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -107,7 +108,7 @@ pub(super) fn stranded(
         let left = jiff::SignedDuration::from_secs(i64::try_from(left).ok()?);
         observation.at.checked_add(left).ok()
     });
-    machines.sort_by_cached_key(|one| {
+    sorting::by_key(&mut machines, |one| {
         let unknown_first = one.seconds_left.is_some();
         (
             unknown_first,

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
+use scaling::sorting::IntoSet;
 
 use crate::backends::Backends;
 use crate::internal_errors::asking;
@@ -86,7 +87,7 @@ fn matches(
         .flat_map(|schedd| &schedd.demand)
         .filter(|demand| demand.jobs > 0 && !demand.needs.is_empty() && demand.fault.is_none())
         .map(Demand::key)
-        .collect();
+        .into_set();
     if jobs.is_empty() {
         return Matches::default();
     }

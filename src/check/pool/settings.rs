@@ -9,6 +9,7 @@ use crate::check::Finding;
 use condor::inspect::NodeSettings;
 use condor::{Tools, inspect};
 use config::Config;
+use scaling::sorting;
 use system::deadline::Deadline;
 
 /// Settings of the central manager, where this machine is it.
@@ -171,7 +172,7 @@ pub(super) fn nodes_settings(found: &[NodeSettings], cluster: &str) -> Vec<Findi
             .filter(which)
             .map(|node| node.machine.as_str())
             .collect();
-        machines.sort_unstable();
+        sorting::ascending(&mut machines);
         machines.dedup();
         machines
     };

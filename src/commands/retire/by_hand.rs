@@ -5,6 +5,7 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use deploy::retire::report::ByHand;
+use scaling::sorting;
 use system::rights::shell_word;
 use tick::state_directory::{HISTORY, file};
 
@@ -67,7 +68,7 @@ fn own_files(directory: &Path) -> Vec<PathBuf> {
     let paths = entries.map(|entry| entry.path());
     let own = paths.filter(|path| !path.is_dir() || path.ends_with(HISTORY));
     let mut own: Vec<PathBuf> = own.collect();
-    own.sort();
+    sorting::ascending(&mut own);
     own
 }
 

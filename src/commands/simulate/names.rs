@@ -3,13 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use replay::comparison::Run;
+use scaling::sorting::IntoSet;
 
 /// A name for each run, in their order.
 pub(super) fn short(runs: &[Run]) -> Vec<String> {
     let keys: BTreeSet<&str> = runs
         .iter()
         .flat_map(|run| run.settings.keys().map(String::as_str))
-        .collect();
+        .into_set();
     let mut ends: BTreeMap<&str, usize> = BTreeMap::new();
     for key in &keys {
         *ends.entry(end(key)).or_default() += 1;

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use anyhow::Context;
+use scaling::sorting::IntoSet;
 use serde::Serialize;
 use serde_json::Value;
 
@@ -49,7 +50,7 @@ pub fn render(comparison: &Comparison, command: &str) -> anyhow::Result<String> 
 
 /// The runs, each with what the page shows of it.
 fn shown_runs(runs: &[Run], names: &[String]) -> Vec<Run> {
-    let charted: BTreeSet<usize> = charted(runs).into_iter().collect();
+    let charted: BTreeSet<usize> = charted(runs).into_iter().into_set();
     let longest = charted.iter().filter_map(|place| runs.get(*place));
     let longest = longest.map(|run| run.figures.series.paid_cores.len());
     let bucket = longest.max().unwrap_or_default().div_ceil(MAX_POINTS);

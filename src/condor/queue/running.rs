@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use scaling::observation::RunningJobs;
-use scaling::sorting::IntoMap;
+use scaling::sorting::{IntoMap, IntoSet};
 use system::deadline::Deadline;
 use tick::pool::{JobThere, JobsThere};
 
@@ -133,7 +133,7 @@ impl<'a> Asked<'a> {
         let short = machine.split('.').next().unwrap_or_default();
         let names = [machine.as_str(), short];
         let asked = names.iter().filter_map(|name| self.0.get(*name));
-        Some(asked.copied().collect())
+        Some(asked.copied().into_set())
     }
 }
 

@@ -8,6 +8,7 @@ mod advice;
 use std::collections::BTreeSet;
 
 use jiff::Timestamp;
+use scaling::sorting::IntoSet;
 use serde::Serialize;
 
 use crate::names::{Named, ReasonName};
@@ -310,7 +311,7 @@ pub fn owners(report: &TickReport) -> BTreeSet<&str> {
     let waiting = waiting.map(|one| one.owner.as_str());
     waiting
         .chain(running.filter_map(|job| job.owner.as_deref()))
-        .collect()
+        .into_set()
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use std::io::{self, BufRead, BufReader};
 use std::path::{Path, PathBuf};
 
 use jiff::civil::Date;
+use scaling::sorting;
 use serde::{Deserialize, Serialize};
 
 use super::{DAY, LAST};
@@ -51,7 +52,7 @@ pub fn days(folder: &Path) -> io::Result<Vec<Day>> {
             days.push(Day { date, path });
         }
     }
-    days.sort_unstable();
+    sorting::ascending(&mut days);
     Ok(days)
 }
 

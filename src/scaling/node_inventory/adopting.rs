@@ -11,6 +11,7 @@ use crate::numbers::{IdNumber, NumberedServer, Numbers, Table};
 use crate::observation::{
     CloudName, METADATA_FLAVOR, METADATA_IMAGE, NodeId, Observation, Observed, OwnedServer,
 };
+use crate::sorting;
 use crate::state::{Claims, Join, NodeState, NodeType, State, Tombstone};
 
 /// The listed execute server of each node of the state, in its order.
@@ -227,7 +228,7 @@ fn assign<'a>(
         clouds_of.insert((server.id().to_owned(), cloud.clone()));
         by_node.insert(name, listed);
     }
-    adopted.sort_unstable();
+    sorting::ascending(&mut adopted);
     adopted
 }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::numbers::Numbers;
 use crate::observation::{CloudName, NodeId, Observation};
+use crate::sorting::{self, IntoSet};
 use crate::state::State;
 
 /// How long the ads of a departed node are remembered to mean nothing: they live for up to 30 minutes
@@ -83,7 +84,7 @@ pub(super) fn forget_departed(observation: &Observation, state: &mut State) {
     let leftovers = state.leftovers.values();
     let with_leftovers: BTreeSet<&String> = leftovers
         .filter_map(|leftover| leftover.server.as_ref())
-        .collect();
+        .into_set();
     state.departed.retain(|_, departed| {
         let gone_for = now.since(departed.at);
         let server = departed.server_id.as_ref();
@@ -100,7 +101,7 @@ pub(super) fn forget_departed(observation: &Observation, state: &mut State) {
     let too_many = state.departed.len().saturating_sub(MAX_DEPARTED);
     if too_many > 0 {
         let mut oldest: Vec<_> = state.departed.iter().collect();
-        oldest.sort_unstable_by_key(|(id, gone)| (gone.at, *id));
+        sorting::by_key(&mut oldest, |(id, gone)| (gone.at, *id));
         let oldest = oldest.into_iter().take(too_many);
         let oldest: Vec<NodeId> = oldest.map(|(id, _)| id.clone()).collect();
         for id in oldest {

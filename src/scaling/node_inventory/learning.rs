@@ -13,6 +13,7 @@ use crate::obscure::Obscured;
 use crate::observation::{NodeId, Observation, Observed, OwnedServer, ServerStatus, StartdView};
 use crate::policy::Policy;
 use crate::sender::Sender;
+use crate::sorting;
 use crate::state::{NodeState, NodeType, NodeTypeState, Shared, Silence, State, TickInstant, set};
 
 /// What nodes show of their kinds and zones.
@@ -339,7 +340,7 @@ impl Learnt {
             Some((sizes.smallest?, node_type, sizes))
         });
         let mut sizes: Vec<_> = sizes.collect();
-        sizes.sort_unstable_by_key(|(smallest, ..)| *smallest);
+        sorting::by_key(&mut sizes, |(smallest, ..)| *smallest);
         for (_, node_type, sizes) in sizes {
             let memory = state.node_type_mut(node_type);
             let largest = sizes.largest.as_ref();
@@ -349,7 +350,7 @@ impl Learnt {
         let mut ran_jobs: Vec<_> = node_types()
             .filter_map(|(node_type, shown)| Some((shown.ran_jobs?, node_type)))
             .collect();
-        ran_jobs.sort_unstable_by_key(|(position, _)| *position);
+        sorting::by_key(&mut ran_jobs, |(position, _)| *position);
         for (_, node_type) in ran_jobs {
             state.node_type_mut(node_type).ran_jobs = true;
         }

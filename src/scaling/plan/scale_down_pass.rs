@@ -29,6 +29,7 @@ use crate::brakes::Brake;
 use crate::node::{Node, Phase, after_mark, drain_mark};
 use crate::observation::ServerStatus;
 use crate::reason::Reason;
+use crate::sorting::IntoSet;
 pub(super) use drain_requested::NAME as DRAIN_REQUESTED;
 pub(super) use surplus::LEAVING;
 
@@ -398,7 +399,7 @@ impl Planner<'_> {
 
     /// Chooses servers to delete: those of clouds that answer, and nothing that may run a job.
     fn choose_by(&mut self, rule: &mut dyn Rule) {
-        let chosen: BTreeSet<usize> = self.removals.iter().map(|(index, _)| *index).collect();
+        let chosen: BTreeSet<usize> = self.removals.iter().map(|(index, _)| *index).into_set();
         for index in self.ending.clone() {
             let node = self.node(index);
             if !may_go(node) || !may_be_deleted(node) || chosen.contains(&index) {

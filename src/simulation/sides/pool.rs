@@ -14,6 +14,7 @@ use scaling::observation::{
     Resources, RunningJobs, ScheddView, SlotView, StartdView,
 };
 use scaling::sender::Sender;
+use scaling::sorting::IntoSet;
 use system::deadline::Deadline;
 use tick::pool::{JobThere, JobsThere, Pool, TrackedMachines};
 
@@ -64,7 +65,7 @@ impl Pool for SimulatedPool<'_> {
         let mut world = locked(self.world);
         let mut matches = Matches::default();
         let examples = nodes.iter().filter(|node| node.example.is_some());
-        let examples: BTreeSet<_> = examples.map(|node| node.node_type.clone()).collect();
+        let examples: BTreeSet<_> = examples.map(|node| node.node_type.clone()).into_set();
         world.learnt.extend(examples);
         if world.broken.matches {
             matches.fail("it does not answer which jobs would run".to_owned());
