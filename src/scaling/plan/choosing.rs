@@ -35,7 +35,9 @@ pub(super) struct Market<'a> {
     rates: Rates,
     /// The largest that any of them offers of each resource: what demand is measured against.
     largest: Resources,
-    /// The least that any group from this one on asks for of each resource.
+    /// The least that each group asks for of each resource, whatever the node: as long as a list of groups, and much smaller.
+    least: Vec<Resources>,
+    /// The least that any group from this one on asks for.
     least_from: Vec<Resources>,
 }
 
@@ -168,18 +170,18 @@ impl<'a> Planner<'a> {
             .flat_map(Capacity::spaces)
             .copied()
             .reduce(|one, other| one.each(&other, u64::max));
-        let groups = groups.iter().rev();
-        let mut least_from: Vec<Resources> = groups.map(|group| self.least_of(group)).collect();
-        let mut least: Option<Resources> = None;
-        for request in &mut least_from {
-            *request = least.map_or(*request, |least| least.each(request, u64::min));
-            least = Some(*request);
+        let least: Vec<Resources> = groups.iter().map(|group| self.least_of(group)).collect();
+        let mut least_from = least.clone();
+        let mut of_all: Option<Resources> = None;
+        for request in least_from.iter_mut().rev() {
+            *request = of_all.map_or(*request, |least| least.each(request, u64::min));
+            of_all = Some(*request);
         }
-        least_from.reverse();
         Market {
             candidates,
             rates,
             largest: largest.unwrap_or_default(),
+            least,
             least_from,
         }
     }
@@ -217,10 +219,18 @@ impl<'a> Planner<'a> {
         let mut spaces: Vec<Resources> = capacity.spaces().copied().collect();
         let groups = std::iter::once(wanted.group).chain(wanted.behind);
         for (behind, group) in groups.enumerate() {
-            if let Some(least) = market.least_from.get(wanted.position + behind)
-                && !spaces.iter().any(|space| least.fits(space))
+            let place = wanted.position + behind;
+            let fits = |least: &Resources| spaces.iter().any(|space| least.fits(space));
+            if market
+                .least_from
+                .get(place)
+                .is_some_and(|least| !fits(least))
             {
                 break;
+            }
+            // Before anything of the group is read: thousands of groups may be behind the first.
+            if market.least.get(place).is_some_and(|least| !fits(least)) {
+                continue;
             }
             if group.left == 0 || !self.takes(&candidate.node_type, capacity, group) {
                 continue;
