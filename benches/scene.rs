@@ -300,12 +300,13 @@ fn startd(number: usize, id: &NodeId, uuid: &str, whole: Resources) -> StartdVie
     }
 }
 
-/// One to eight cores; memory makes them as many as there should be. The largest fit no node.
+/// One to eight cores; memory makes them as many as there should be. It is in steps of 128 MB up to a thousand requests; more
+/// requests have smaller steps, so that at each size as many of them fit a node.
 fn demand(size: Size) -> Vec<Demand> {
     let group = |number: u64| Demand {
         request: Resources {
             cpus: number % 8 + 1,
-            memory_mb: 1024 + number / 8 * 128,
+            memory_mb: 1024 + number / 8 * 128_000 / size.requests.max(1000),
             disk_kb: 1 << 20,
             gpus: 0,
         },
