@@ -1,6 +1,6 @@
 //! What the tools of HTCondor print: lines and their values, ads of slots, of machines and of jobs, and expressions in them.
 //!
-//! Pure: text comes in, values come out. The tools are called by the part `condor`.
+//! Text comes in, values come out: no process, no file and no clock. The part `condor` runs the tools.
 
 pub mod answer;
 pub mod column;
