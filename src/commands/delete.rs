@@ -5,6 +5,7 @@ use std::io::Write;
 use std::sync::Mutex;
 
 use anyhow::bail;
+use scaling::sorting::IntoSet;
 use serde_json::json;
 
 use super::high_availability::{delete_note, refuse_standby, with_note};
@@ -48,7 +49,7 @@ pub fn run(args: &Delete, environment: &Environment, out: &mut dyn Write) -> any
                 bail!("node {}: not in the state", args.node);
             };
             let machines = memory.join.machines().chain([memory.name.as_str()]);
-            let machines = machines.map(str::to_owned).collect();
+            let machines = machines.map(str::to_owned).into_set();
             let claims = memory.claims.count.unwrap_or_default();
             let jobs = jobs_on(&config, &directory, &machines);
             if text {

@@ -13,6 +13,7 @@ use scaling::leftover::{
     VolumeRecord, is_masters,
 };
 use scaling::observation::OwnedServer;
+use scaling::sorting::IntoSet;
 use system::deadline::Deadline;
 
 /// So many servers are asked about in one request: each takes 47 characters of its line, and 4096 is what some servers take.
@@ -137,7 +138,7 @@ pub fn remove(
         return Err(in_use(session, leftover, &what));
     }
     let traces = LeftoverQuery {
-        servers: leftover.server().map(str::to_owned).into_iter().collect(),
+        servers: leftover.server().map(str::to_owned).into_iter().into_set(),
         ..LeftoverQuery::default()
     };
     let still = match leftover.kind() {

@@ -17,7 +17,7 @@ use super::policy::Policy;
 use super::sender::Sender;
 use super::state::{BuilderState, NodeState, NodeType, Shared, State, UnmanagedMachines};
 use super::stranded::learn_jobless;
-use crate::sorting;
+use crate::sorting::{self, IntoSet};
 pub(crate) use adopting::Listed;
 use adopting::{AllHolders, servers_of_nodes};
 use departing::{forget_departed, set_aside_removed_clouds};
@@ -109,7 +109,7 @@ pub(crate) fn survey<'a>(
         stale_ads: Vec::new(),
         adopted,
         builders,
-        obscured: obscured.nodes.into_keys().collect(),
+        obscured: obscured.nodes.into_keys().into_set(),
         uncounted: obscured.uncounted,
         impostors,
     };

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
-use scaling::sorting::IntoSet;
+use scaling::sorting::{IntoMap, IntoSet};
 
 use crate::backends::Backends;
 use crate::internal_errors::asking;
@@ -110,7 +110,7 @@ pub fn observe_in_turn(
         let view = cloud.observe(&state.traces(cloud.name()), deadline);
         (cloud.name().to_owned(), seen(view))
     });
-    let clouds = clouds.collect();
+    let clouds = clouds.into_map();
     Observation {
         matches: matches(backends, policy, state, &pool, &clouds, deadline),
         at,

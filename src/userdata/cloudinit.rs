@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::Path;
 
+use scaling::sorting::IntoSet;
 use secrecy::{ExposeSecret, SecretString};
 
 use crate::builtin_templates;
@@ -163,7 +164,7 @@ impl Template {
                 Piece::Tag { name, .. } => Some(name.as_str()),
                 Piece::Text(_) => None,
             })
-            .collect()
+            .into_set()
     }
 
     /// The part of the template's `final_message` by which it is known on a console: the longest one without a variable

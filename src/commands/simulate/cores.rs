@@ -113,6 +113,9 @@ pub fn on_all_cores<T: Sync, R: Send>(
         }
     });
     let done = done.into_inner().unwrap_or_else(PoisonError::into_inner);
-    let done = done.into_iter();
-    done.map(|(number, result)| Ok((number, result?))).collect()
+    let mut runs = BTreeMap::new();
+    for (number, result) in done {
+        runs.insert(number, result?);
+    }
+    Ok(runs)
 }

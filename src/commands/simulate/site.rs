@@ -247,9 +247,14 @@ fn sizes(given: &[String]) -> anyhow::Result<BTreeMap<String, SiteFlavor>> {
             )
         })?;
         let flavor = site_flavor(&name, flavor, price, None)?;
-        Ok((name, flavor))
+        anyhow::Ok((name, flavor))
     };
-    given.iter().map(size).collect()
+    let mut sizes = BTreeMap::new();
+    for one in given {
+        let (name, flavor) = size(one)?;
+        sizes.insert(name, flavor);
+    }
+    Ok(sizes)
 }
 
 /// What the clouds say of quotas and flavors. Nothing is changed.

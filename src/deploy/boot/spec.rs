@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use log::info;
+use scaling::sorting::IntoMap;
 use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
 
@@ -143,7 +144,7 @@ pub fn look_up_values(
         ("image", image),
     ];
     let values = values.map(|(tag, value)| (tag, SecretString::from(value)));
-    Ok(values.into_iter().collect())
+    Ok(values.into_iter().into_map())
 }
 
 /// SHA-256 of the parts, each with its length before it.

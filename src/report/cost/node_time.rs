@@ -6,6 +6,7 @@ use std::hash::{Hash, Hasher};
 use std::time::Duration;
 
 use jiff::Timestamp;
+use scaling::sorting::IntoSet;
 use serde::Deserialize;
 
 use super::Period;
@@ -190,7 +191,7 @@ impl NodeTimes {
                 period.from.saturating_sub(MARGIN),
                 period.to.saturating_add(MARGIN),
             ),
-            listed: listed.collect(),
+            listed: listed.into_set(),
             outside: HashSet::new(),
             swept: i64::MIN,
         }

@@ -88,7 +88,7 @@ impl Memory {
     pub fn look(&mut self, snapshot: &TickReport, settings: &Settings) {
         let now: BTreeMap<String, _> = notices(snapshot)
             .map(|trouble| (trouble.key.clone(), trouble))
-            .collect();
+            .into_map();
         let apart = |last| Duration::try_from(snapshot.at.duration_since(last));
         // A tick in the future happened before the clock was set back.
         let counts = self

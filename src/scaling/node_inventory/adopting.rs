@@ -160,7 +160,9 @@ fn assign<'a>(
     }
     // Not the order of the list: which of two with one node id keeps it must not depend on that.
     // One with a signature comes before one that has copied its node id.
-    servers.sort_by_key(|listed| (listed.cloud, !listed.server.is_signed(), listed.server.id()));
+    sorting::by_key(&mut servers, |listed| {
+        (listed.cloud, !listed.server.is_signed(), listed.server.id())
+    });
     let clouds: Vec<&CloudName> = observation.clouds.keys().collect();
     for listed in servers {
         let server = listed.server;
