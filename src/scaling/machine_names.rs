@@ -5,33 +5,29 @@ use std::hash::Hasher;
 use super::index::NameHasher;
 use super::observation::StartdView;
 
-/// The hashes of the names. Only a few nodes of a plan are looked up, and to look at every hash takes less time than to sort
-/// them all.
-pub(super) struct MachineNames<'a> {
-    startds: &'a [StartdView],
-    hashes: Vec<u32>,
-}
+/// Startds in the order of the hashes of their names.
+pub(super) struct MachineNames<'a>(Vec<(u64, &'a StartdView)>);
 
 impl<'a> MachineNames<'a> {
     pub(super) fn new(startds: &'a [StartdView]) -> MachineNames<'a> {
-        let hashes = startds.iter().map(|startd| hash(&startd.machine));
-        MachineNames {
-            startds,
-            hashes: hashes.collect(),
-        }
+        let hashed = startds.iter().map(|startd| (hash(&startd.machine), startd));
+        let mut all: Vec<(u64, &'a StartdView)> = hashed.collect();
+        all.sort_unstable_by_key(|(hash, _)| *hash);
+        MachineNames(all)
     }
 
     /// The startds of machines with this name.
     pub(super) fn named(&self, machine: &str) -> impl Iterator<Item = &'a StartdView> {
         let sought = hash(machine);
-        let all = self.hashes.iter().zip(self.startds);
-        let equal = all.filter(move |(hash, _)| **hash == sought);
-        let startds = equal.map(|(_, startd)| startd);
+        let begin = self.0.partition_point(|(hash, _)| *hash < sought);
+        let equal = self.0.iter().skip(begin);
+        let equal = equal.take_while(move |(hash, _)| *hash == sought);
+        let startds = equal.map(|(_, startd)| *startd);
         startds.filter(move |startd| startd.machine.eq_ignore_ascii_case(machine))
     }
 }
 
-fn hash(machine: &str) -> u32 {
+fn hash(machine: &str) -> u64 {
     let mut hasher = NameHasher::default();
     let mut lower = [0; 64];
     for part in machine.as_bytes().chunks(lower.len()) {
@@ -40,9 +36,7 @@ fn hash(machine: &str) -> u32 {
         }
         hasher.write(lower.get(..part.len()).unwrap_or_default());
     }
-    #[allow(clippy::cast_possible_truncation)] // Half of it.
-    let half = hasher.finish() as u32;
-    half
+    hasher.finish()
 }
 
 #[cfg(test)]
